@@ -1,0 +1,257 @@
+#include "losses/softmax/cross_entropy.h"
+
+#include "ops/elementwise.h"
+#include "ops/index.h"
+#include "ops/math.h"
+#include "ops/reduce.h"
+#include "ops/select.h"
+#include "ops/softmax.h"
+
+namespace gradus {
+namespace {
+
+bool is_hard(const Tensor& target) { return !is_floating(target.dtype()); }
+
+// ---- as the derivation starts: -sum_c q_c log p_c on the tape
+
+// Labels as rows of 0 and one 1; an ignored row is all 0.
+Tensor one_hot_rows(const Tensor& labels, Index C, const CrossEntropyOptions& o, DType dtype) {
+  Tensor t = zeros({labels.numel(), C}, dtype);
+  for (Index r = 0; r < labels.numel(); ++r) {
+    const Index label = Index(value_at(labels, r));
+    if (label != o.ignore_index) set_value(t, r * C + label, 1);
+  }
+  return t;
+}
+
+Tensor definition(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& o) {
+  const Index C = logits.size(1);
+  const Tensor t = is_hard(target) ? one_hot_rows(target, C, o, logits.dtype()) : target;  // [N,C]
+  Tensor z = logits, q = (1 - o.label_smoothing) * t + o.label_smoothing / double(C);      // [N,C]
+  if (is_hard(target)) {
+    const Tensor counts = sum(t, {1}, true);  // [N,1] 0 where ignored
+    z = masked_fill(z, logical_not(counts.to(DType::u8)), 0);
+    q = q * counts;
+  }
+  if (o.weight) q = q * o.weight;
+  const Tensor log_p = log_softmax(z);  // [N,C]
+  const Tensor minus_infinity = full({}, -vmath::infinity<double>, z.dtype());
+  const Tensor zero_times_infinity = logical_and(equal(log_p, minus_infinity), equal(q, zeros({}, z.dtype())));
+  return -sum(q * masked_fill(log_p, zero_times_infinity, 0), {1});  // [N]
+}
+
+// ---- as the derivation ends: one node
+
+// Where row r's q comes from: q_c = w_c ((1 - eps) t_c + eps / C).
+template <class T> struct Targets {
+  const Index* label;      // [N], or null
+  const T *soft, *weight;  // [N,C] or null; [C] or null
+  Index classes, ignore;
+  T eps;
+  HD bool counts(Index r) const { return !label || label[r] != ignore; }
+  HD T w(Index c) const { return weight ? weight[c] : T(1); }
+  HD T q(Index r, Index c) const {
+    const T t = label ? T(label[r] == c) : soft[r * classes + c];
+    return w(c) * ((1 - eps) * t + eps / T(classes));
+  }
+};
+
+// L_r = sum_c q_c (log_z + m - z_c),  log_z = lse - m
+template <class T> struct RowLoss {
+  Targets<T> targets;
+  const T* logits;
+  T *loss, *m, *log_z;  // [N] each
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const Targets<T> target = targets;
+    const Index C = target.classes;
+    const T* z = logits + r * C;
+    T sum = 0, top = 0, rest = 0;
+    if (target.counts(r)) {
+      const Index k = team.template argmax<T>(C, [=](Index j) { return z[j]; });
+      top = z[k];
+      rest = vmath::log1p(team.template sum<T>(C, [=](Index j) { return j == k ? T(0) : vmath::exp(z[j] - top); }));
+      const auto term = [=](Index c) {
+        const T q = target.q(r, c), nll = rest + (top - z[c]);
+        return q == 0 ? (nll != nll ? nll : T(0)) : q * nll;
+      };
+      const bool one_term = target.label && target.eps == 0;
+      sum = one_term ? term(target.label[r]) : team.template sum<T>(C, term);
+    }
+    if (team.leads()) {
+      loss[r] = sum;
+      m[r] = top;
+      log_z[r] = rest;
+    }
+  }
+};
+
+// dL_r/dz_j = Q p_j - q_j
+template <class T> struct LogitGradient {
+  Targets<T> targets;
+  const T *dy, *logits, *m, *log_z;
+  T* dz;
+  bool add;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const Targets<T> target = targets;
+    const Index C = target.classes;
+    const T *z = logits + r * C, top = m[r], rest = log_z[r], g = target.counts(r) ? dy[r] : T(0);
+    T* to = dz + r * C;
+    const bool plus = add;
+    if (g == 0) return team.each(C, [=](Index j) { to[j] = plus ? to[j] : T(0); });
+    const bool one_term = target.label && target.eps == 0;
+    const T Q = one_term ? target.w(target.label[r]) : team.template sum<T>(C, [=](Index c) { return target.q(r, c); });
+    team.each(C, [=](Index j) {
+      const T v = g * (Q * vmath::exp((z[j] - top) - rest) - target.q(r, j));
+      to[j] = plus ? to[j] + v : v;
+    });
+  }
+};
+
+// dL_r/dt_c = w_c (1 - eps) (-log p_c), soft targets only
+template <class T> struct TargetGradient {
+  Targets<T> targets;
+  const T *dy, *logits, *m, *log_z;
+  T* dt;
+  HD void operator()(Index r, Index c) const {
+    const Index i = r * targets.classes + c;
+    const T nll = log_z[r] + (m[r] - logits[i]);
+    const bool impossible = targets.q(r, c) == 0 && nll == vmath::infinity<T>;
+    dt[i] += impossible ? T(0) : dy[r] * targets.w(c) * (1 - targets.eps) * nll;
+  }
+};
+
+// in: logits, class weights or undefined, soft targets or undefined (then the labels are a member).  y: one loss per row.
+struct CrossEntropy final : Op {
+  Tensor labels;  // i64 [N], or undefined
+  Index ignore;
+  double eps;
+  Tensor m, log_z;  // [N], for the backward pass
+  CrossEntropy(Tensor l, Index i, double e) : labels(std::move(l)), ignore(i), eps(e) {}
+  const char* name() const override { return "cross_entropy"; }
+
+  template <class T> Targets<T> targets(In in) const {
+    return {labels ? labels.data<Index>() : nullptr, kept<T>(in[2]), kept<T>(in[1]), in[0].size(1), ignore, T(eps)};
+  }
+
+  Tensor forward(In in) override {
+    const Tensor& z = in[0];
+    const Index N = z.size(0), C = z.size(1);
+    Tensor loss = empty({N}, z.dtype(), z.device());
+    m = empty({N}, z.dtype(), z.device());
+    log_z = empty({N}, z.dtype(), z.device());
+    dispatch_float(name(), z.dtype(), [&]<class T>() {
+      launch_rows(z.device(), N, C,
+                  RowLoss<T>{targets<T>(in), z.data<T>(), loss.data_mut<T>(), m.data_mut<T>(), log_z.data_mut<T>()});
+    });
+    return loss;
+  }
+
+  void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
+    const Tensor& z = in[0];
+    const Index N = z.size(0), C = z.size(1);
+    dispatch_float(name(), z.dtype(), [&]<class T>() {
+      const T *g = dy.data<T>(), *logits = z.data<T>(), *top = m.data<T>(), *rest = log_z.data<T>();
+      if (dx.wants(0)) {
+        auto [dz, started] = dx.sum(0);
+        launch_rows(z.device(), N, C,
+                    LogitGradient<T>{targets<T>(in), g, logits, top, rest, dz.template data_mut<T>(), started});
+      }
+      if (dx.wants(2)) {
+        launch_grid(z.device(), N, C,
+                    TargetGradient<T>{targets<T>(in), g, logits, top, rest, dx.into(2).template data_mut<T>()});
+      }
+    });
+  }
+};
+
+// ---- the public function
+
+void check_arguments(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& o) {
+  constexpr auto op = "cross_entropy";
+  if (!logits || !target) fail(op, "needs logits and a target; one of them is undefined");
+  if (logits.rank() != 2 || logits.size(1) == 0) {
+    fail(op, "needs logits [N,C] with C >= 1, got " + logits.describe() +
+                 "; classes are the last axis, use reshape({-1, C})");
+  }
+  if (is_hard(target)) {
+    if (target.shape() != Shape{logits.size(0)}) {
+      fail(op, "needs one label for each row: logits " + logits.describe() + ", target " + target.describe());
+    }
+    check_indices(op, "label", target, logits.size(1), &o.ignore_index);
+  } else {
+    check_same_kind(op, logits, target);
+    if (target.shape() != logits.shape()) {
+      fail(op, "soft targets need the shape of the logits " + logits.describe() + ", got " + target.describe());
+    }
+  }
+  if (o.weight) {
+    check_same_kind(op, logits, o.weight);
+    if (o.weight.shape() != Shape{logits.size(1)}) {
+      fail(op, "needs a weight for each class, [" + std::to_string(logits.size(1)) + "], got " + o.weight.describe());
+    }
+  }
+  if (!(o.label_smoothing >= 0 && o.label_smoothing <= 1)) {
+    fail(op, "label_smoothing must lie in [0,1], got " + std::to_string(o.label_smoothing));
+  }
+}
+
+// What the mean divides by: the weights of the labels that count, or the number of rows.
+double mean_divisor(const Tensor& target, const CrossEntropyOptions& o) {
+  if (!is_hard(target)) return double(target.size(0));
+  double total = 0;
+  for (const double t : target.to_vector()) {
+    if (Index(t) != o.ignore_index) total += o.weight ? value_at(o.weight, Index(t)) : 1;
+  }
+  return total;
+}
+
+std::vector<LossSample> cross_entropy_samples(Rng& rng) {
+  std::vector<LossSample> samples;
+  const auto add = [&](const char* what, std::vector<Tensor> inputs, Tensor labels, CrossEntropyOptions o) {
+    samples.push_back({what, std::move(inputs), [labels, o](const std::vector<Tensor>& in, Form form) {
+                         CrossEntropyOptions options = o;
+                         options.form = form;
+                         return cross_entropy(in[0], labels ? labels : in[1], options);
+                       }});
+  };
+  const auto logits = [&](Index N, Index C) { return 2 * randn({N, C}, rng, DType::f64); };
+  const Tensor weight = rand({5}, rng, DType::f64) + 0.5;
+  const Tensor soft = softmax(randn({4, 3}, rng, DType::f64));
+  Tensor some_ignored = randint(5, {7}, rng);
+  set_value(some_ignored, 2, -100);
+  add("hard, mean", {logits(6, 4)}, randint(4, {6}, rng), {});
+  add("hard, two classes, none", {logits(3, 2)}, randint(2, {3}, rng), {.reduction = Reduction::none});
+  add("weights, ignored row, sum", {logits(7, 5)}, some_ignored, {.weight = weight, .reduction = Reduction::sum});
+  add("weights, ignored row, smoothing 0.1", {logits(7, 5)}, some_ignored, {.weight = weight, .label_smoothing = 0.1});
+  add("soft targets", {logits(4, 3), soft}, {}, {});
+  add("soft targets, smoothing 0.2, none", {logits(4, 3), soft}, {},
+      {.reduction = Reduction::none, .label_smoothing = 0.2});
+  add("one class", {logits(3, 1)}, labels({0, 0, 0}), {});
+  add("all rows ignored", {logits(2, 3)}, labels({-100, -100}), {});
+  return samples;
+}
+
+}  // namespace
+
+Tensor cross_entropy(At logits, const Tensor& target, CrossEntropyOptions o) {
+  check_arguments(logits, target, o);
+  if (o.weight) o.weight = o.weight.detach();  // class weights are constants
+  const bool hard = is_hard(target);
+  const CrossEntropy op(hard ? as_index("cross_entropy", target) : Tensor(), o.ignore_index, o.label_smoothing);
+  const Tensor rows = o.form == Form::definition ? definition(logits, target, o)
+                                                 : apply(op, logits, o.weight, hard ? Tensor() : target);
+  return reduce_rows(At(rows, logits.line), o.reduction, mean_divisor(target, o));
+}
+
+// ---- samples for `gradus check`
+
+LossInfo cross_entropy_info() {
+  return {.name = "cross_entropy",
+          .family = Family::softmax,
+          .formula = "-sum_c q_c log softmax(z)_c",
+          .seeds = "A002 A008 A011-A014",
+          .task = "classification, language models",
+          .samples = cross_entropy_samples};
+}
+
+}  // namespace gradus

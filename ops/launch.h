@@ -1,0 +1,97 @@
+// How a formula reaches a device. The only file that will know about kernels: everything above it states what happens for
+// one element or one row, and the same source is a loop here and a kernel under nvcc.
+//
+//   launch(device, n, body)          body(i)        for i in 0..n
+//   launch_grid(device, R, C, body)  body(r, c)     for all r, c; c runs fastest
+//   launch_rows(device, R, n, body)  body(r, team)  for each row r of n elements; the team works on the row together
+//
+// Bodies are named structs with a HD operator(), not lambdas: nvcc does not take a lambda inside a generic lambda.
+#pragma once
+#include <algorithm>
+
+#include "engine/device.h"
+#include "engine/parallel.h"
+#include "ops/vector_math.h"
+
+#ifdef __CUDACC__
+#include "cuda/launch.cuh"
+#endif
+
+namespace gradus {
+
+// On the CPU a team is one thread. Sums and maxima run in vector lanes; their order depends on the machine's vector width,
+// never on the number of threads.
+struct CpuTeam {
+  template <class F> HD void each(Index n, F f) const {
+#pragma omp simd
+    for (Index j = 0; j < n; ++j) f(j);
+  }
+  template <class T, class F> HD T sum(Index n, F f) const {
+    T s = 0;
+#pragma omp simd reduction(+ : s)
+    for (Index j = 0; j < n; ++j) s += f(j);
+    return s;
+  }
+  // -inf when n = 0; a NaN anywhere gives NaN.
+  template <class T, class F> HD T max(Index n, F f) const {
+    T m = -vmath::infinity<T>, poison = 0;
+#pragma omp simd reduction(max : m) reduction(+ : poison)
+    for (Index j = 0; j < n; ++j) {
+      const T v = f(j);
+      m = v > m ? v : m;
+      poison += v != v ? v : T(0);
+    }
+    return poison != poison ? poison : m;
+  }
+  // The first j at which f is greatest; 0 when n = 0.
+  template <class T, class F> HD Index argmax(Index n, F f) const {
+    const T m = max<T>(n, f);
+    for (Index j = 0; j < n; ++j) {
+      if (f(j) == m) return j;
+    }
+    return 0;  // all NaN
+  }
+  HD bool leads() const { return true; }  // the one that writes what there is one of per row
+};
+
+template <class Body> void launch(Device& device, Index n, const Body& body) {
+#ifdef __CUDACC__
+  if (!device.is_cpu()) return cuda::launch(device, n, body);
+#endif
+  (void)device;
+  parallel_for(n, serial_below, [&](Index begin, Index end) {
+    const Body f = body;  // a local copy: its pointers stay in registers
+#pragma omp simd
+    for (Index i = begin; i < end; ++i) f(i);
+  });
+}
+
+template <class Body> void launch_grid(Device& device, Index rows, Index columns, const Body& body) {
+#ifdef __CUDACC__
+  if (!device.is_cpu()) return cuda::launch_grid(device, rows, columns, body);
+#endif
+  (void)device;
+  if (columns == 0) return;
+  parallel_for(rows * columns, serial_below, [&](Index begin, Index end) {
+    const Body f = body;
+    for (Index r = begin / columns, c = begin % columns; begin < end; ++r, c = 0) {
+      const Index stop = std::min(columns, c + end - begin);
+#pragma omp simd
+      for (Index j = c; j < stop; ++j) f(r, j);
+      begin += stop - c;
+    }
+  });
+}
+
+template <class Body> void launch_rows(Device& device, Index rows, Index length, const Body& body) {
+#ifdef __CUDACC__
+  if (!device.is_cpu()) return cuda::launch_rows(device, rows, length, body);
+#endif
+  (void)device;
+  parallel_for(rows, std::max<Index>(1, serial_below / 4 / std::max<Index>(1, length)), [&](Index begin, Index end) {
+    const Body f = body;
+    for (Index r = begin; r < end; ++r) f(r, CpuTeam{});
+  });
+}
+
+}  // namespace gradus
