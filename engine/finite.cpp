@@ -8,8 +8,6 @@
 namespace gradus {
 namespace {
 
-std::string value_text(double v) { return std::isnan(v) ? "nan" : v > 0 ? "inf" : "-inf"; }
-
 std::string range_of(const Tensor& x) {
   double low = std::numeric_limits<double>::infinity(), high = -low;
   Index where = 0;
@@ -36,6 +34,11 @@ Index first_non_finite(const Tensor& x) {
   });
 }
 
+std::string value_and_place(const Tensor& x, Index i) {
+  const double v = value_at(x, i);
+  return (std::isnan(v) ? "nan" : v > 0 ? "inf" : "-inf") + (" at " + index_text(x.shape(), i));
+}
+
 void check_finite_forward(const Op& op, UserLine line, In in, const Tensor& y) {
   const Index bad = first_non_finite(y);
   if (bad < 0 || (op.makes_infinity() && !std::isnan(value_at(y, bad)))) return;
@@ -47,8 +50,7 @@ void check_finite_forward(const Op& op, UserLine line, In in, const Tensor& y) {
     }
     inputs += "; input " + range_of(x);
   }
-  fail(op.name(), "first non-finite value: " + value_text(value_at(y, bad)) + " at " + index_text(y.shape(), bad) +
-                      " of its output " + y.shape().text() + inputs +
+  fail(op.name(), "first non-finite value: " + value_and_place(y, bad) + " of its output " + y.shape().text() + inputs +
                       (line.line ? "; recorded at " + line.text() : ""));
 }
 
@@ -58,9 +60,8 @@ void check_finite_backward(const Tape& tape, NodeId id, const Tensor& dy, NodeId
   std::string hint =
       "; its derivative is infinite or undefined here: sqrt or pow at 0? the norm of a zero vector? "
       "a branch that where() did not select? clamp the input first";
-  fail("backward", "first non-finite gradient: " + value_text(value_at(dx, bad)) + " at " +
-                       index_text(dx.shape(), bad) + " for the input " + describe_node(tape, input) + " of " +
-                       describe_node(tape, id) + hint);
+  fail("backward", "first non-finite gradient: " + value_and_place(dx, bad) + " for the input " +
+                       describe_node(tape, input) + " of " + describe_node(tape, id) + hint);
 }
 
 }  // namespace gradus

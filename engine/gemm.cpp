@@ -26,7 +26,17 @@ template <class T> struct Tile {
 constexpr Index flops_per_thread = 10000000;
 constexpr Index k_block = 384, row_block = 240, column_block = 3072;
 
-template <class T> using Vector __attribute__((vector_size(64), aligned(sizeof(T)))) = T;
+// 64 bytes of T in one register; `Unaligned` says that they may start anywhere in memory. (g++ ignores an attribute that depends on a
+// template parameter, and `auto` drops it: hence plain types, spelled out.)
+template <class T> struct Lanes;
+template <> struct Lanes<float> {
+  typedef float Vector __attribute__((vector_size(64)));
+  typedef float Unaligned __attribute__((vector_size(64), aligned(4)));
+};
+template <> struct Lanes<double> {
+  typedef double Vector __attribute__((vector_size(64)));
+  typedef double Unaligned __attribute__((vector_size(64), aligned(8)));
+};
 
 template <class T> struct Matrix {  // element (i,j) is at data[i * row + j * column]
   const T* data;
@@ -52,9 +62,11 @@ void pack_sliver(const T* x, Index step, Index k_step, Index width, Index full, 
 template <class T>
 void tile(Index depth, const T* a, const T* b, T* c, Index ldc, Index rows, Index columns, bool add) {
   constexpr Index R = Tile<T>::rows, L = Tile<T>::lanes;
-  Vector<T> sum[R][2] = {};
+  using Vector = typename Lanes<T>::Vector;
+  using Unaligned = typename Lanes<T>::Unaligned;
+  Vector sum[R][2] = {};
   for (Index k = 0; k < depth; ++k, a += R, b += 2 * L) {
-    const Vector<T> b0 = *reinterpret_cast<const Vector<T>*>(b), b1 = *reinterpret_cast<const Vector<T>*>(b + L);
+    const Vector b0 = *reinterpret_cast<const Unaligned*>(b), b1 = *reinterpret_cast<const Unaligned*>(b + L);
 #pragma GCC unroll 16
     for (Index i = 0; i < R; ++i) {
       sum[i][0] += a[i] * b0;
@@ -64,8 +76,8 @@ void tile(Index depth, const T* a, const T* b, T* c, Index ldc, Index rows, Inde
   if (rows == R && columns == 2 * L) {
 #pragma GCC unroll 16
     for (Index i = 0; i < R; ++i) {
-      auto* out = reinterpret_cast<Vector<T>*>(c + i * ldc);
-      auto* right = reinterpret_cast<Vector<T>*>(c + i * ldc + L);
+      Unaligned* out = reinterpret_cast<Unaligned*>(c + i * ldc);
+      Unaligned* right = reinterpret_cast<Unaligned*>(c + i * ldc + L);
       *out = add ? *out + sum[i][0] : sum[i][0];
       *right = add ? *right + sum[i][1] : sum[i][1];
     }

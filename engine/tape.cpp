@@ -56,11 +56,16 @@ Tape::~Tape() {
 Tape* Tape::innermost() { return innermost_tape; }
 Tape* Tape::recording() { return no_grad_depth ? nullptr : innermost_tape; }
 
+Tape* Tape::holding(const Tensor& y) {
+  for (Tape* tape = innermost_tape; tape; tape = tape->outer_) {
+    if (tape->find(y) >= 0) return tape;
+  }
+  return nullptr;
+}
+
 Tape& Tape::of(std::string_view op, const Tensor& y) {
   if (!y) fail(op, "the tensor is undefined");
-  for (Tape* tape = innermost_tape; tape; tape = tape->outer_) {
-    if (tape->find(y) >= 0) return *tape;
-  }
+  if (Tape* tape = holding(y)) return *tape;
   if (!innermost_tape)
     fail(op, y.describe() + " cannot be differentiated: no tape is alive; open one with `Tape tape;`");
   if (y.is_leaf() && !y.requires_grad()) {

@@ -46,10 +46,10 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  static Tape* innermost();  // null when there is none
-  static Tape* recording();  // the same, but null under NoGrad
-  static Tape& of(std::string_view op,
-                  const Tensor& y);  // the live tape of this thread that y was recorded on, or an error
+  static Tape* innermost();                               // null when there is none
+  static Tape* recording();                               // the same, but null under NoGrad
+  static Tape* holding(const Tensor& y);                  // the live tape of this thread that y is on, or null
+  static Tape& of(std::string_view op, const Tensor& y);  // the same, or an error that says why there is none
   static void note_name(const Tensor& y);
 
   const std::vector<Node>& nodes() const { return nodes_; }

@@ -1,41 +1,10 @@
 #include "ops/broadcast.h"
 
-#include "ops/launch.h"
 #include "ops/reduce.h"
+#include "ops/strided.h"
 
 namespace gradus {
 namespace {
-
-// Element i of the large shape reads element small(i) of the small one: strides are 0 where it repeats.
-struct Strides {
-  int rank = 0;
-  Index large[Shape::max_rank] = {}, small[Shape::max_rank] = {}, size[Shape::max_rank] = {};
-
-  Strides(const Shape& from, const Shape& to) : rank(to.rank()) {
-    Index step = 1, small_step = 1;
-    for (int axis = rank - 1; axis >= 0; --axis) {
-      const int own = axis - (rank - from.rank());
-      const bool real = own >= 0 && from[own] != 1;
-      size[axis] = to[axis];
-      large[axis] = step;
-      small[axis] = real ? small_step : 0;
-      step *= to[axis];
-      if (own >= 0) small_step *= from[own];
-    }
-  }
-  HD Index operator()(Index i) const {
-    Index at = 0;
-    for (int axis = 0; axis < rank; ++axis) at += i / large[axis] % size[axis] * small[axis];
-    return at;
-  }
-};
-
-template <class T> struct Repeat {
-  Strides small;
-  const T* x;
-  T* y;
-  HD void operator()(Index i) const { y[i] = x[small(i)]; }
-};
 
 struct BroadcastTo final : Op {
   Shape shape;
@@ -62,9 +31,11 @@ Tensor repeated_to(const Tensor& x, const Shape& shape) {
     fail("broadcast_to", x.describe() + " does not repeat to " + shape.text());
   }
   Tensor y = empty(shape, x.dtype(), x.device());
-  dispatch(x.dtype(), [&]<class T>() {
-    launch(x.device(), y.numel(), Repeat<T>{Strides(x.shape(), shape), x.data<T>(), y.data_mut<T>()});
-  });
+  std::vector<Index> strides(std::size_t(y.rank()), 0);  // 0 where x repeats
+  for (int k = 1; k <= x.rank(); ++k) {
+    if (x.shape()[-k] != 1) strides[strides.size() - std::size_t(k)] = x.shape().product(x.rank() - k + 1, x.rank());
+  }
+  strided_copy(x, strides, y);
   return y;
 }
 

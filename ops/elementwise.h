@@ -34,14 +34,23 @@ template <class T, class F> struct UnaryForward {
   HD void operator()(Index i) const { y[i] = f.forward(x[i]); }
 };
 
-template <class T, class F> struct UnaryBackward {
+// What a functor keeps and whether the sum was started are known before the loop, so that the loop has no branches and
+// vectorises.
+constexpr bool keeps_inputs(Keep k) { return int(k) & int(Keep::inputs); }
+constexpr bool keeps_output(Keep k) { return int(k) & int(Keep::output); }
+template <class F> void with_flag(bool flag, const F& f) {
+  if (flag) return f.template operator()<true>();
+  f.template operator()<false>();
+}
+
+template <class T, class F, bool Add> struct UnaryBackward {
   F f;
-  const T *dy, *x, *y;  // x and y may be null: not kept
+  const T *dy, *x, *y;  // x or y is null when not kept
   T* dx;
-  bool add;
   HD void operator()(Index i) const {
-    const T g = dy[i] * f.backward(x ? x[i] : T(0), y ? y[i] : T(0));
-    dx[i] = add ? dx[i] + g : g;
+    const T vx = keeps_inputs(F::keep) ? x[i] : T(0), vy = keeps_output(F::keep) ? y[i] : T(0);
+    const T g = dy[i] * f.backward(vx, vy);
+    dx[i] = Add ? dx[i] + g : g;
   }
 };
 
@@ -62,8 +71,10 @@ template <class F> struct Unary final : Op {
   void backward(const Tensor& dy, In in, const Tensor& y, Out dx) override {
     auto [sum, started] = dx.sum(0);
     dispatch_float(F::name, dy.dtype(), [&, &to = sum, add = started]<class T>() {
-      launch(dy.device(), dy.numel(),
-             UnaryBackward<T, F>{f, dy.data<T>(), kept<T>(in[0]), kept<T>(y), to.template data_mut<T>(), add});
+      with_flag(add, [&]<bool Add>() {
+        launch(dy.device(), dy.numel(),
+               UnaryBackward<T, F, Add>{f, dy.data<T>(), kept<T>(in[0]), kept<T>(y), to.template data_mut<T>()});
+      });
     });
   }
 };
@@ -89,7 +100,8 @@ template <class T, class F, int AC, int BC, int Side> struct BinaryBackward {
   bool add;
   HD void operator()(Index r, Index c) const {
     const Index i = r * columns + c;
-    const T va = a ? a[r * a_row + c * AC] : T(0), vb = b ? b[r * b_row + c * BC] : T(0), vy = y ? y[i] : T(0);
+    const T va = keeps_inputs(F::keep) ? a[r * a_row + c * AC] : T(0);
+    const T vb = keeps_inputs(F::keep) ? b[r * b_row + c * BC] : T(0), vy = keeps_output(F::keep) ? y[i] : T(0);
     const T g = dy[i] * (Side == 0 ? f.backward_a(va, vb, vy) : f.backward_b(va, vb, vy));
     dx[i] = add ? dx[i] + g : g;
   }

@@ -5,28 +5,37 @@
 namespace gradus {
 namespace {
 
+// Elements 4g..4g+3 share one Philox block, a word each.
 template <class T> struct Drop {
-  std::uint64_t seed, first;
-  double p;
+  std::uint64_t seed, first_block;
+  std::uint32_t threshold;  // kept where the word is at least this: p of all words are below
+  T scale;
+  Index n;
   const T* x;
   T* y;
   bool add;
-  HD void operator()(Index i) const {
-    const bool kept = uniform_at(seed, first + std::uint64_t(i)) >= p;
-    const T v = kept ? x[i] * T(1 / (1 - p)) : T(0);
-    y[i] = add ? y[i] + v : v;
+  HD void operator()(Index group) const {
+    const Philox words = philox(seed, first_block + std::uint64_t(group));
+    for (int k = 0; k < 4; ++k) {
+      const Index i = 4 * group + k;
+      if (i >= n) return;
+      const T v = words[std::size_t(k)] >= threshold ? x[i] * scale : T(0);
+      y[i] = add ? y[i] + v : v;
+    }
   }
 };
 
 struct Dropout final : Op {
   double p;
-  std::uint64_t seed, first;
-  Dropout(double rate, std::uint64_t s, std::uint64_t f) : p(rate), seed(s), first(f) {}
+  std::uint64_t seed, first_block;
+  Dropout(double rate, std::uint64_t s, std::uint64_t block) : p(rate), seed(s), first_block(block) {}
   const char* name() const override { return "dropout"; }
   Keep keep() const override { return Keep::nothing; }
   void run(const Tensor& x, Tensor& y, bool add) const {
     dispatch_float("dropout", x.dtype(), [&]<class T>() {
-      launch(x.device(), x.numel(), Drop<T>{seed, first, p, x.data<T>(), y.data_mut<T>(), add});
+      const auto threshold = std::uint32_t(p * 4294967296.0);
+      launch(x.device(), (x.numel() + 3) / 4,
+             Drop<T>{seed, first_block, threshold, T(1 / (1 - p)), x.numel(), x.data<T>(), y.data_mut<T>(), add});
     });
   }
   Tensor forward(In in) override {
@@ -54,7 +63,10 @@ struct ScaleGradient {
 Tensor dropout(At x, double p, Rng& rng) {
   if (!(p >= 0 && p < 1)) fail("dropout", "needs 0 <= p < 1, got " + std::to_string(p));
   if (p == 0) return x;
-  return apply(Dropout(p, rng.seed(), rng.take(std::uint64_t(x->numel()))), x);
+  // A Philox block serves two positions of the generator (engine/random.h): start at an even one.
+  rng.seek(rng.position() + rng.position() % 2);
+  const std::uint64_t first = rng.take(std::uint64_t(x->numel() + 3) / 4 * 2);
+  return apply(Dropout(p, rng.seed(), first / 2), x);
 }
 
 Tensor stop_gradient(const Tensor& x) { return x.detach(); }

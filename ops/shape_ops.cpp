@@ -4,23 +4,10 @@
 #include <numeric>
 
 #include "ops/launch.h"
+#include "ops/strided.h"
 
 namespace gradus {
 namespace {
-
-// y seen as rows of its last axis: row r starts at the element of x that r's coordinates name under x's strides.
-template <class T> struct Permuted {
-  const T* x;
-  T* y;
-  int rank;
-  Index columns, step;  // of the last axis of y, and what one step along it moves in x
-  Index size[Shape::max_rank], y_stride[Shape::max_rank], x_stride[Shape::max_rank];  // of the other axes, in rows
-  HD void operator()(Index r, Index c) const {
-    Index at = 0;
-    for (int axis = 0; axis < rank - 1; ++axis) at += r / y_stride[axis] % size[axis] * x_stride[axis];
-    y[r * columns + c] = x[at + c * step];
-  }
-};
 
 struct Permute final : Op {
   std::vector<int> order;
@@ -135,18 +122,9 @@ Tensor permuted(const Tensor& x, const std::vector<int>& order) {
   Shape shape = x.shape();
   for (int k = 0; k < x.rank(); ++k) shape = shape.with(k, x.shape()[order[std::size_t(k)]]);
   Tensor y = empty(shape, x.dtype(), x.device());
-  if (x.rank() == 0) return x.clone();
-  dispatch(x.dtype(), [&]<class T>() {
-    const auto x_stride = [&](int k) { return x.shape().product(order[std::size_t(k)] + 1, x.rank()); };
-    const Index columns = shape[-1];
-    Permuted<T> body{x.data<T>(), y.data_mut<T>(), x.rank(), columns, x_stride(x.rank() - 1), {}, {}, {}};
-    for (int k = 0; k < x.rank() - 1; ++k) {
-      body.size[k] = shape[k];
-      body.y_stride[k] = shape.product(k + 1, x.rank() - 1);
-      body.x_stride[k] = x_stride(k);
-    }
-    launch_grid(x.device(), shape.product(0, x.rank() - 1), columns, body);
-  });
+  std::vector<Index> strides;
+  for (const int axis : order) strides.push_back(x.shape().product(axis + 1, x.rank()));
+  strided_copy(x, strides, y);
   return y;
 }
 

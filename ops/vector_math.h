@@ -64,9 +64,8 @@ inline HD double exp(double x) {
 inline HD float log(float x) {
   const bool tiny = x < 1.17549435e-38f;  // denormal: scale by 2^25 first
   const float scaled = tiny ? x * 33554432.f : x;
-  const std::int32_t bits = std::bit_cast<std::int32_t>(scaled);
   // The exponent that puts the mantissa into [sqrt(1/2), sqrt(2)): subtract the bits of sqrt(1/2), then split.
-  const std::int32_t above = bits - 0x3f3504f3;
+  const std::int32_t above = std::int32_t(std::bit_cast<std::uint32_t>(scaled) - 0x3f3504f3u);
   const float e = float((above >> 23) - (tiny ? 25 : 0));
   const float f = std::bit_cast<float>((above & 0x007fffff) + 0x3f3504f3) - 1.f;
   const float z = f * f;
@@ -86,8 +85,7 @@ inline HD float log(float x) {
 inline HD double log(double x) {
   const bool tiny = x < 2.2250738585072014e-308;  // denormal: scale by 2^54 first
   const double scaled = tiny ? x * 18014398509481984. : x;
-  const std::int64_t bits = std::bit_cast<std::int64_t>(scaled);
-  const std::int64_t above = bits - 0x3fe6a09e667f3bcd;
+  const std::int64_t above = std::int64_t(std::bit_cast<std::uint64_t>(scaled) - 0x3fe6a09e667f3bcdu);
   // The exponent as a double without an integer conversion, which has no vector instruction before AVX-512.
   const double e = std::bit_cast<double>((above >> 52) + 0x4338000000000000) - 6755399441055744. - (tiny ? 54 : 0);
   const double f = std::bit_cast<double>((above & 0x000fffffffffffff) + 0x3fe6a09e667f3bcd) - 1.;
@@ -105,18 +103,20 @@ inline HD double log(double x) {
   return x > 0 ? (x == infinity<double> ? x : y) : x == 0 ? -infinity<double> : nan<double>;
 }
 
-// log(1 + x), accurate for small x: log(u) x / (u - 1) with u = fl(1 + x) (W. Kahan).
+// log(1 + x), accurate for small x too: with u = fl(1 + x), what the rounding lost is x - (u - 1), and
+// log(u + lost) = log(u) + lost / u.
 template <class T> inline HD T log1p(T x) {
-  const T u = 1 + x, d = u - 1;
-  const T y = log(u) * (x / (d == 0 ? T(1) : d));
-  return d == 0 || u == infinity<T> ? (u == infinity<T> ? u : x) : y;
+  const T u = 1 + x, lost = x - (u - 1);
+  const T y = log(u) + lost / u;
+  return u > 0 && u < infinity<T> ? y : log(u);
 }
 
-// e^x - 1, accurate for small x: the same trick, (e^x - 1) x / log(e^x).
+// e^x - 1, accurate for small x too: with u = fl(e^x), e^x = u e^(x - log u) = u + u (x - log u).
+// For large x the difference x - log u is mostly the rounding of x, and (u - 1) x / log u is better (W. Kahan).
 template <class T> inline HD T expm1(T x) {
   const T u = exp(x), d = u - 1, l = log(u);
-  const T y = d * (x / (l == 0 ? T(1) : l));
-  return l == 0 ? x : (u == infinity<T> || u < T(1e-6)) ? d : y;
+  const T y = x < T(0.5) ? d + u * (x - l) : d * (x / l);
+  return u > 0 && u < infinity<T> ? y : d;
 }
 
 inline HD float tanh(float x) {

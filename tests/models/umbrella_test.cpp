@@ -1,0 +1,47 @@
+// <gradus.h> holds the library: the 15 lines of the front page compile and run, and no public header is missing.
+#include <doctest/doctest.h>
+#include <gradus.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+using namespace gradus;
+
+TEST_SUITE("models/umbrella") {
+  TEST_CASE("the front page's program trains") {
+    Mlp model({64, 128, 10}, Rng(7));
+    Adam adam(model.parameters(), {.lr = 1e-3});
+    Rng rng(1);
+    const Tensor x = randn({32, 64}, rng), y = randint(10, {32}, rng);
+    double first = 0, last = 0;
+    for (int step = 0; step < 30; ++step) {
+      Tape tape;
+      Tensor loss = cross_entropy(model(x), y);
+      backward(loss);
+      adam.step();
+      adam.zero_grad();
+      (step == 0 ? first : last) = loss.item();
+    }
+    CHECK(last < first / 2);
+  }
+
+  TEST_CASE("every header of ops, losses and models is included, but for those that only build others") {
+    namespace fs = std::filesystem;
+    const fs::path root = GRADUS_SOURCE_DIR;
+    std::stringstream umbrella;
+    umbrella << std::ifstream(root / "models/include/gradus.h").rdbuf();
+    const std::set<std::string> internal = {"ops/elementwise.h", "ops/form.h",        "ops/launch.h",
+                                            "ops/rows.h",        "ops/vector_math.h", "losses/check.h",
+                                            "models/file.h",     "models/init.h",     "models/json.h",
+                                            "models/report.h",   "models/progress.h", "models/include/gradus.h"};
+    for (const char* folder : {"ops", "losses", "models"}) {
+      for (const auto& file : fs::recursive_directory_iterator(root / folder)) {
+        const std::string name = fs::relative(file, root).string();
+        if (file.path().extension() != ".h" || internal.count(name)) continue;
+        CHECK_MESSAGE(umbrella.str().find("\"" + name + "\"") != std::string::npos, name);
+      }
+    }
+  }
+}

@@ -1,0 +1,15 @@
+// The commands of the program `gradus`. Each takes its parsed options and returns the exit code:
+// 0 done, 1 a check failed, 2 bad usage or input, 77 not supported here.
+#pragma once
+#include <string>
+
+#include "tutorials/experiments/experiment.h"
+
+namespace gradus::cli {
+
+int list(bool json);
+int check(const std::string& name);
+int train(const std::string& name, const experiments::Request& request);
+int demo();
+
+}  // namespace gradus::cli

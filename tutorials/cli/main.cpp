@@ -1,0 +1,58 @@
+// The program `gradus`: reads the command line and calls a command. Exit codes: 0 done, 1 a check failed, 2 bad usage or
+// input (one line on stderr), 77 not supported here.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "tutorials/cli/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace gradus;
+  CLI::App app{"Gradus: losses, derived, computed twice, checked and trained"};
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App* a, const CLI::Error& e) {
+    return std::string("gradus: ") + e.what() + "; see `" + a->get_name() + " --help`\n";
+  });
+  app.name("gradus");
+
+  bool json = false;
+  auto* list = app.add_subcommand("list", "every loss and every experiment");
+  list->add_flag("--json", json, "as JSON");
+
+  std::string loss;
+  auto* check = app.add_subcommand("check", "definition = closed form = central differences, in f64");
+  check->add_option("NAME", loss, "a loss of `gradus list`, or all")->required();
+
+  const CLI::Range at_least_one(Index(1), Index(1000000000));
+  std::string experiment, device = "cpu";
+  experiments::Request request;
+  auto* train = app.add_subcommand("train", "train an experiment end to end and compare it with its baseline");
+  train->add_option("NAME", experiment, "an experiment of `gradus list`, or all")->required();
+  train->add_option("--data", request.data, "a file or folder in place of the default data");
+  train->add_option("--steps", request.steps, "how many; default: see `gradus list`")->check(at_least_one);
+  train->add_option("--seed", request.seed, "of all random numbers; default 0");
+  train->add_option("--save", request.save, "write a checkpoint here at the end");
+  train->add_option("--save-every", request.save_every, "and every so many steps")->check(at_least_one);
+  train->add_option("--resume", request.resume, "continue from this checkpoint, with the same bits");
+  train->add_option("--report", request.report, "a folder for metrics.csv, evaluation.csv and summary.json");
+  train->add_option("--device", device, "cpu")->check(CLI::IsMember({"cpu", "cuda"}));
+  train->add_flag("--quiet", request.quiet, "no progress");
+
+  auto* demo = app.add_subcommand("demo", "digits and a small language model, in about a minute");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) { return app.exit(e) == 0 ? 0 : 2; }
+  try {
+    if (*list) return cli::list(json);
+    if (*check) return cli::check(loss);
+    if (*demo) return cli::demo();
+    if (*train && device == "cuda") {
+      std::fprintf(stderr, "gradus: this build has no CUDA device; use --device cpu\n");
+      return 77;
+    }
+    return cli::train(experiment, request);
+  } catch (const Error& e) {
+    std::fprintf(stderr, "gradus: %s\n", e.what());
+    return 2;
+  }
+}
