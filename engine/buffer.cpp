@@ -11,8 +11,7 @@ Buffer::Buffer(Device& on, std::size_t size) : device(on), memory(on.allocate(si
   live_buffers.fetch_add(1, std::memory_order_relaxed);
   const auto now = live_bytes.fetch_add(std::int64_t(size), std::memory_order_relaxed) + std::int64_t(size);
   auto peak = peak_bytes.load(std::memory_order_relaxed);
-  while (now > peak && !peak_bytes.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-  }
+  while (now > peak && !peak_bytes.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {}
 }
 
 Buffer::~Buffer() {

@@ -24,7 +24,7 @@ struct Buffer {
 struct MemoryUse {
   std::int64_t live_buffers, live_bytes, peak_bytes;
 };
-MemoryUse memory_use();      // over all devices and threads
-void reset_peak_memory();    // the peak starts again at what is alive now
+MemoryUse memory_use();    // over all devices and threads
+void reset_peak_memory();  // the peak starts again at what is alive now
 
 }  // namespace gradus

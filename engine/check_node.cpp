@@ -37,7 +37,7 @@ GradCheckResult check_node(const Tape& tape, NodeId id, const GradCheckOptions& 
   }
   bool rounds = false;
   const auto run_again = [&](const std::vector<Tensor>& x) {
-    const Tensor y = apply(Replay(*node.op), node.line, In(x));
+    Tensor y = apply(Replay(*node.op), node.line, In(x));
     rounds = y.dtype() != DType::f64;
     return y;
   };

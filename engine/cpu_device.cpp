@@ -19,9 +19,8 @@ struct CpuDevice final : Device {
     });
   }
   void fill_zero(void* memory, std::size_t bytes) override {
-    each_part(bytes, [=](std::size_t begin, std::size_t count) {
-      std::memset(static_cast<char*>(memory) + begin, 0, count);
-    });
+    each_part(bytes,
+              [=](std::size_t begin, std::size_t count) { std::memset(static_cast<char*>(memory) + begin, 0, count); });
   }
   void gemm(DType dtype, const Gemm& g, const void* a, const void* b, void* c) override {
     dispatch_float("gemm", dtype, [&]<class T>() {
@@ -31,12 +30,10 @@ struct CpuDevice final : Device {
   void synchronize() override {}
 
  private:
-  template <class F>
-  static void each_part(std::size_t bytes, const F& f) {
+  template <class F> static void each_part(std::size_t bytes, const F& f) {
     if (bytes == 0) return;
-    parallel_for(Index(bytes), Index(1) << 20, [&](Index begin, Index end) {
-      f(std::size_t(begin), std::size_t(end - begin));
-    });
+    parallel_for(Index(bytes), Index(1) << 20,
+                 [&](Index begin, Index end) { f(std::size_t(begin), std::size_t(end - begin)); });
   }
 };
 

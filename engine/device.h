@@ -23,9 +23,9 @@ class Device {
   virtual ~Device() = default;
   virtual const char* name() const = 0;
   virtual bool is_cpu() const = 0;
-  virtual void* allocate(std::size_t bytes) = 0;                                 // 64-byte aligned, not initialised
-  virtual void release(void* memory, std::size_t bytes) = 0;                     // bytes as given to allocate
-  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;          // within this device
+  virtual void* allocate(std::size_t bytes) = 0;                         // 64-byte aligned, not initialised
+  virtual void release(void* memory, std::size_t bytes) = 0;             // bytes as given to allocate
+  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;  // within this device
   virtual void fill_zero(void* memory, std::size_t bytes) = 0;
   virtual void gemm(DType dtype, const Gemm& g, const void* a, const void* b, void* c) = 0;
   virtual void synchronize() = 0;

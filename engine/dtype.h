@@ -30,40 +30,30 @@ constexpr const char* name_of(DType t) {
 }
 constexpr bool is_floating(DType t) { return t == DType::f32 || t == DType::f64; }
 
-template <class T>
-struct NotAnElementType;  // never defined: the compiler's message names T
-template <class T>
-constexpr DType dtype_of = NotAnElementType<T>::value;
-template <>
-inline constexpr DType dtype_of<float> = DType::f32;
-template <>
-inline constexpr DType dtype_of<double> = DType::f64;
-template <>
-inline constexpr DType dtype_of<std::int32_t> = DType::i32;
-template <>
-inline constexpr DType dtype_of<std::int64_t> = DType::i64;
-template <>
-inline constexpr DType dtype_of<std::uint8_t> = DType::u8;
+template <class T> struct NotAnElementType;  // never defined: the compiler's message names T
+template <class T> constexpr DType dtype_of = NotAnElementType<T>::value;
+template <> inline constexpr DType dtype_of<float> = DType::f32;
+template <> inline constexpr DType dtype_of<double> = DType::f64;
+template <> inline constexpr DType dtype_of<std::int32_t> = DType::i32;
+template <> inline constexpr DType dtype_of<std::int64_t> = DType::i64;
+template <> inline constexpr DType dtype_of<std::uint8_t> = DType::u8;
 
 // Calls f.operator()<float>() or <double>(); other types are an error of `op`.
-template <class F>
-decltype(auto) dispatch_float(std::string_view op, DType t, F&& f) {
+template <class F> decltype(auto) dispatch_float(std::string_view op, DType t, F&& f) {
   if (t == DType::f32) return f.template operator()<float>();
   if (t == DType::f64) return f.template operator()<double>();
   fail(op, std::string("needs f32 or f64, got ") + name_of(t) + "; convert with to(DType::f32)");
 }
 
 // The same for index tensors, i32 or i64.
-template <class F>
-decltype(auto) dispatch_index(std::string_view op, DType t, F&& f) {
+template <class F> decltype(auto) dispatch_index(std::string_view op, DType t, F&& f) {
   if (t == DType::i32) return f.template operator()<std::int32_t>();
   if (t == DType::i64) return f.template operator()<std::int64_t>();
   fail(op, std::string("needs indices of type i32 or i64, got ") + name_of(t) + "; convert with to(DType::i64)");
 }
 
 // The same for all five types.
-template <class F>
-decltype(auto) dispatch(DType t, F&& f) {
+template <class F> decltype(auto) dispatch(DType t, F&& f) {
   switch (t) {
     case DType::f32: return f.template operator()<float>();
     case DType::f64: return f.template operator()<double>();

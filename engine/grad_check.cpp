@@ -1,145 +1,26 @@
-// See grad_check.h for the formula. Here: the function under test is seen in two ways,
-//
-//   slope       d y(x + t v)/dt at t = 0, by central differences      v = e_i: a column of the Jacobian
-//   gradients   d <u, y>/dx, by the tape                              u = e_j: a row of it
-//
-// and the check is  <gradient(u), v> = <u, slope(v)>  for every pair of u and v.
+// The check is  <gradient(u), v> = <u, slope(v)>  for pairs of an upstream gradient u and a direction v: for all unit vectors
+// when the function is small, for random ones when it is large.
 #include "engine/grad_check.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdio>
 
-#include "engine/backward.h"
 #include "engine/grad_check_guess.h"
+#include "engine/grad_check_subject.h"
 #include "engine/random.h"
 
 namespace gradus {
 namespace {
 
-using Vector = std::vector<double>;
+using Vector = GradCheckSubject::Vector;
+using Direction = GradCheckSubject::Direction;
 
 double dot(const Vector& a, const Vector& b) {
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
   return sum;
 }
-
-bool same_bits(const Vector& a, const Vector& b) {
-  const auto bits = [](double x) { return std::bit_cast<std::uint64_t>(x); };  // NaN equals itself
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](double x, double y) { return bits(x) == bits(y); });
-}
-
-// A step along v in one input.
-struct Direction {
-  std::size_t input;
-  Vector v;
-  double size = 1;  // of the entry that moves
-};
-
-class Subject {
- public:
-  std::string fault;  // anything wrong but the values
-
-  Subject(const TensorFunction& f, const std::vector<Tensor>& inputs, const std::vector<int>& wrt)
-      : f_(f), point_(inputs) {
-    for (std::size_t k = 0; k < inputs.size(); ++k) {
-      if (!inputs[k] || !is_floating(inputs[k].dtype())) continue;
-      point_[k] = inputs[k].detach().to(DType::f64).clone();
-      point_[k].body().name = inputs[k].name();
-      if (wrt.empty() || std::find(wrt.begin(), wrt.end(), int(k)) != wrt.end()) {
-        point_[k].requires_grad_();
-        checked_.push_back(k);
-      }
-    }
-    for (const int k : wrt) {
-      if (k < 0 || std::size_t(k) >= inputs.size()) fail("grad_check", "there is no input " + std::to_string(k));
-    }
-    if (checked_.empty()) fail("grad_check", "no floating-point input to differentiate by");
-    const NoGrad no_grad;
-    const Tensor y = f_(point_);
-    if (y.dtype() != DType::f64) {
-      fault = "the inputs are f64 but the result is " + y.describe() + ": does the function convert, or count?";
-      return;
-    }
-    values_ = y.to_vector();
-    if (!std::all_of(values_.begin(), values_.end(), [](double v) { return std::isfinite(v); })) {
-      fault = "the function is not finite here: " + to_text(y);
-    } else if (!same_bits(f_(point_).to_vector(), values_)) {
-      fault = "the function gives another value each time: is it random? start its generator anew inside";
-    }
-  }
-
-  const std::vector<std::size_t>& checked() const { return checked_; }
-  const Tensor& input(std::size_t k) const { return point_[k]; }
-  const Vector& values() const { return values_; }
-
-  // y(x + t v)
-  Vector value(const Direction& d, double t) const {
-    const NoGrad no_grad;
-    Vector x = point_[d.input].to_vector();
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += t * d.v[i];
-    std::vector<Tensor> moved = point_;
-    moved[d.input] = tensor(x, point_[d.input].shape(), DType::f64);
-    return f_(moved).to_vector();
-  }
-
-  Vector slope(const Direction& d, double h) const {
-    const Vector right = value(d, h), left = value(d, -h), further = value(d, 2 * h), opposite = value(d, -2 * h);
-    Vector out(right.size());
-    for (std::size_t j = 0; j < out.size(); ++j) {
-      out[j] = (8 * (right[j] - left[j]) - (further[j] - opposite[j])) / (12 * h);
-    }
-    return out;
-  }
-
-  // For each input; empty where it is not asked for. Three sweeps over one tape: the second must repeat the first, and
-  // in the third a gradient from elsewhere has arrived before.
-  std::vector<Vector> gradients(const Vector& u) {
-    Tape tape;
-    const Tensor y = f_(point_);
-    tape.id_of("grad_check", y);  // f may return its input
-    const std::vector<Vector> first = sweep(tape, y, u, 0), second = sweep(tape, y, u, 0), third = sweep(tape, y, u, 1);
-    for (const std::size_t k : checked_) {
-      if (!same_bits(first[k], second[k])) {
-        fault = about(k) + "two backward passes over one tape differ: does an op change what it kept?";
-        break;
-      }
-      for (std::size_t i = 0; i < first[k].size(); ++i) {
-        if (std::abs(third[k][i] - (1 + first[k][i])) > 1e-9 * (1 + std::abs(first[k][i]))) {
-          fault = about(k) + "a gradient that had arrived before is lost: `=` where `+=` belongs?";
-        }
-      }
-    }
-    return first;
-  }
-
-  // "input 1, 'w' f64 [4,3]: "
-  std::string about(std::size_t k) const { return "input " + std::to_string(k) + ", " + point_[k].describe() + ": "; }
-
- private:
-  const TensorFunction& f_;
-  std::vector<Tensor> point_;
-  std::vector<std::size_t> checked_;
-  Vector values_;
-
-  std::vector<Vector> sweep(Tape& tape, const Tensor& y, const Vector& u, double arrived_before) const {
-    BackwardPass pass(tape, Retain::yes);
-    if (tape.find(y) >= 0) pass.seed(y, tensor(u, y.shape(), DType::f64));
-    std::vector<Vector> out(point_.size());
-    for (const std::size_t k : checked_) {
-      const Tensor& x = point_[k];
-      out[k] = Vector(std::size_t(x.numel()), arrived_before);
-      if (arrived_before != 0 && tape.find(x) >= 0) pass.seed(x, full(x.shape(), arrived_before, DType::f64));
-    }
-    pass.finish_without_grad();
-    for (const std::size_t k : checked_) {
-      if (const Tensor sum = pass.gradient(point_[k])) out[k] = sum.to_vector();
-    }
-    return out;
-  }
-};
 
 // 0.5 .. 1.5 with either sign: never near 0, never all the same.
 double random_factor(Rng& rng) {
@@ -158,19 +39,24 @@ double reach(const Tensor& x, Index i) {
   return std::isfinite(v) ? std::max(1.0, v) : 0;
 }
 
-Direction along_entry(const Subject& subject, std::size_t input, Index i) {
+Direction along_entry(const GradCheckSubject& subject, std::size_t input, Index i) {
   const Tensor& x = subject.input(input);
   Direction d{input, Vector(std::size_t(x.numel())), reach(x, i)};
   d.v[std::size_t(i)] = d.size;
   return d;
 }
 
-std::vector<Direction> all_directions(const Subject& subject, bool complete, int count, Rng& rng) {
+std::vector<Direction> all_directions(const GradCheckSubject& subject, bool complete, int count, Rng& rng) {
   std::vector<Direction> out;
   for (const std::size_t k : subject.checked()) {
     const Tensor& x = subject.input(k);
-    for (Index i = 0; complete && i < x.numel(); ++i) out.push_back(along_entry(subject, k, i));
-    for (int n = 0; !complete && n < count && x.numel() > 0; ++n) {
+    if (complete) {
+      for (Index i = 0; i < x.numel(); ++i) {
+        if (reach(x, i) > 0) out.push_back(along_entry(subject, k, i));
+      }
+      continue;
+    }
+    for (int n = 0; n < count && x.numel() > 0; ++n) {
       Vector v = random_vector(std::size_t(x.numel()), rng);
       for (std::size_t i = 0; i < v.size(); ++i) v[i] *= reach(x, Index(i));
       out.push_back({k, std::move(v), 1});
@@ -186,7 +72,7 @@ struct Row {
 };
 
 // Unit vectors, but of random length: a scalar's unit vector would be the 1 that hides a forgotten dy.
-std::vector<Row> all_rows(Subject& subject, bool complete, int count, Rng& rng) {
+std::vector<Row> all_rows(GradCheckSubject& subject, bool complete, int count, Rng& rng) {
   const Vector& y = subject.values();
   std::vector<Row> rows(complete ? y.size() : std::size_t(count));
   for (std::size_t r = 0; r < rows.size(); ++r) {
@@ -211,7 +97,7 @@ double scale_of(const Vector& y, const Row& row, const Direction& d) {
 }
 
 // Slopes to the right and to the left: where the function is smooth, they approach each other as the step shrinks.
-bool on_kink(const Subject& subject, const Direction& d, const Vector& u, double step, double scale) {
+bool on_kink(const GradCheckSubject& subject, const Direction& d, const Vector& u, double step, double scale) {
   const double here = dot(u, subject.values());
   const auto disagreement = [&](double h) {
     const double right = (dot(u, subject.value(d, h)) - here) / h;
@@ -224,7 +110,7 @@ bool on_kink(const Subject& subject, const Direction& d, const Vector& u, double
 }
 
 // Which entry of this input is wrong, and a guess why; by a fresh upstream gradient on all outputs.
-std::string explanation(Subject& subject, std::size_t input, const GradCheckOptions& options, Rng& rng) {
+std::string explanation(GradCheckSubject& subject, std::size_t input, const GradCheckOptions& options, Rng& rng) {
   const Tensor& x = subject.input(input);
   if (x.numel() > 10000) return "wrong along a random direction; check a smaller instance to see which entry";
   Vector u = random_vector(subject.values().size(), rng);
@@ -255,7 +141,7 @@ GradCheckResult failed(GradCheckResult result, std::string message) {
 GradCheckResult grad_check(const TensorFunction& f, const std::vector<Tensor>& inputs,
                            const GradCheckOptions& options) {
   GradCheckResult result;
-  Subject subject(f, inputs, options.wrt);
+  GradCheckSubject subject(f, inputs, options.wrt);
   if (!subject.fault.empty()) return failed(result, subject.fault);
 
   Rng rng(options.seed);

@@ -131,7 +131,7 @@ std::string explain(const Tensor& x, const Tensor& loss) {
     return name +
            " leads to the loss, but only leaves keep a gradient; use grad(loss, {x}), or keep(x) in a BackwardPass";
   }
-  return name + " leads to the loss, but no backward has run since its gradient was cleared";
+  return name + " leads to the loss, but its .grad is empty: backward(loss) has not run, or zero_grad() came after it";
 }
 
 std::string summary(const Tensor& x) {
@@ -172,8 +172,11 @@ std::string first_non_finite(const Tape& tape) {
                describe_node(tape, id);
       }
     }
-    const Tensor& y = tape.node(id).output;
-    if (const Index i = first_non_finite(y); i >= 0) return value_and_place(y, i) + " of " + describe_node(tape, id);
+    const Node& node = tape.node(id);
+    const Index i = first_non_finite(node.output);
+    if (i < 0) continue;
+    const bool meant = node.op && node.op->makes_infinity() && !std::isnan(value_at(node.output, i));
+    if (!meant) return value_and_place(node.output, i) + " of " + describe_node(tape, id);
   }
   return "";
 }

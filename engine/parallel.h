@@ -10,18 +10,17 @@
 
 namespace gradus {
 
-int thread_count();              // threads that a large loop will use (OMP_NUM_THREADS)
-void set_thread_count(int n);    // n >= 1
+int thread_count();            // threads that a large loop will use: OMP_NUM_THREADS, else all processors
+void set_thread_count(int n);  // n >= 1
 
-// A loop smaller than this stays on one thread: starting a team costs about 1 us.
-inline constexpr Index serial_below = 16384;
+// A loop over fewer elements stays on one thread: waking a second one costs a few microseconds.
+inline constexpr Index serial_below = 32768;
 
 using ChunkBody = void (*)(const void* f, Index begin, Index end);
 void run_chunks(Index n, Index grain, ChunkBody body, const void* f);
 
 // f(begin, end) for chunks that cover 0..n; one chunk when n <= grain.
-template <class F>
-void parallel_for(Index n, Index grain, const F& f) {
+template <class F> void parallel_for(Index n, Index grain, const F& f) {
   if (n <= 0) return;
   if (n <= grain) {
     f(Index(0), n);
@@ -32,8 +31,7 @@ void parallel_for(Index n, Index grain, const F& f) {
 }
 
 // sum_i term(i), with a rounding that does not depend on the number of threads.
-template <class T, class F>
-T block_sum(Index n, const F& term) {
+template <class T, class F> T block_sum(Index n, const F& term) {
   constexpr Index block = 4096;
   const auto one_block = [&](Index b) {
     const Index begin = b * block, end = n < begin + block ? n : begin + block;

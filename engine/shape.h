@@ -26,12 +26,12 @@ class Shape {
   bool operator==(const Shape& other) const = default;
   std::string text() const;  // "[3,4]"
 
-  Index product(int first, int last) const;         // of the sizes first <= axis < last
-  Shape with(int axis, Index size) const;           // one size replaced
-  Shape without(int axis) const;                    // one axis removed
-  Shape inserted(int axis, Index size = 1) const;   // one axis added before `axis`
-  Shape joined(const Shape& tail) const;            // [a,b] joined [c] = [a,b,c]
-  Shape slice(int first, int last) const;           // the sizes first <= axis < last
+  Index product(int first, int last) const;        // of the sizes first <= axis < last
+  Shape with(int axis, Index size) const;          // one size replaced
+  Shape without(int axis) const;                   // one axis removed
+  Shape inserted(int axis, Index size = 1) const;  // one axis added before `axis`
+  Shape joined(const Shape& tail) const;           // [a,b] joined [c] = [a,b,c]
+  Shape slice(int first, int last) const;          // the sizes first <= axis < last
 
  private:
   std::array<Index, max_rank> sizes_{};

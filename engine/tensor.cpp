@@ -24,8 +24,8 @@ Index Tensor::size(int axis) const { return shape()[checked_axis("size", shape()
 void Tensor::undefined() { fail("tensor", "the tensor is undefined: it was declared but never assigned"); }
 
 void Tensor::wrong_type(DType wanted) const {
-  fail("data", "asked for " + std::string(name_of(wanted)) + " elements of " + describe() + "; use to(DType::" +
-                   name_of(wanted) + ")");
+  fail("data", "asked for " + std::string(name_of(wanted)) + " elements of " + describe() +
+                   "; use to(DType::" + name_of(wanted) + ")");
 }
 
 double Tensor::item() const {
@@ -90,9 +90,8 @@ void Tensor::copy_from(const Tensor& source) {
   if (source.shape() != shape() || source.dtype() != dtype()) {
     fail("copy_from", "cannot copy " + source.describe() + " into " + describe());
   }
-  dispatch(dtype(), [&]<class T>() {
-    device().copy(data_mut<T>(), source.data<T>(), std::size_t(numel()) * sizeof(T));
-  });
+  dispatch(dtype(),
+           [&]<class T>() { device().copy(data_mut<T>(), source.data<T>(), std::size_t(numel()) * sizeof(T)); });
 }
 
 std::string Tensor::describe() const {

@@ -44,24 +44,19 @@ class Tensor {
   Device& device() const { return body().buffer->device; }
 
   // Elements. T must be the type that dtype() names; data_mut tells the tape that the values change.
-  template <class T>
-  const T* data() const {
+  template <class T> const T* data() const {
     check_type(dtype_of<T>);
     return static_cast<const T*>(body_->buffer->memory) + body_->offset;
   }
-  template <class T>
-  T* data_mut() {
+  template <class T> T* data_mut() {
     check_type(dtype_of<T>);
     ++body_->buffer->version;
     return static_cast<T*>(body_->buffer->memory) + body_->offset;
   }
-  template <class T>
-  std::span<const T> span() const {
-    return {data<T>(), std::size_t(numel())};
-  }
-  double item() const;                           // of a tensor with one element
+  template <class T> std::span<const T> span() const { return {data<T>(), std::size_t(numel())}; }
+  double item() const;                            // of a tensor with one element
   double at(std::initializer_list<Index>) const;  // one element: at({row, column})
-  std::vector<double> to_vector() const;         // all elements, as doubles
+  std::vector<double> to_vector() const;          // all elements, as doubles
 
   // A name appears in errors, listings and checkpoints. Returns *this: `Tensor h = relu(x).named("h1");`
   Tensor& named(std::string name);
@@ -76,15 +71,15 @@ class Tensor {
   void zero_grad() { body().grad.reset(); }
 
   // Recorded and differentiable:
-  Tensor reshape(Shape shape, UserLine = user_line()) const;              // a view; one size may be -1 in reshape({-1, C})
+  Tensor reshape(Shape shape, UserLine = user_line()) const;  // a view; one size may be -1 in reshape({-1, C})
   Tensor reshape(std::initializer_list<Index>, UserLine = user_line()) const;
-  Tensor operator[](Index row) const;                                // a view of x[row], one axis less
-  Tensor rows(Index begin, Index end, UserLine = user_line()) const;      // a view of x[begin:end] along the first axis
-  Tensor to(DType dtype, UserLine = user_line()) const;                   // itself when the type is the same
+  Tensor operator[](Index row) const;                                 // a view of x[row], one axis less
+  Tensor rows(Index begin, Index end, UserLine = user_line()) const;  // a view of x[begin:end] along the first axis
+  Tensor to(DType dtype, UserLine = user_line()) const;               // itself when the type is the same
 
   // Not recorded: constants for the tape.
-  Tensor detach() const;                                    // shares the data
-  Tensor clone() const;                                     // copies the data
+  Tensor detach() const;                                     // shares the data
+  Tensor clone() const;                                      // copies the data
   Tensor untaped_view(Shape shape, Index offset = 0) const;  // elements offset.. of this one, as another shape
 
   void copy_from(const Tensor& source);  // in place: same shape and dtype; for parameters and checkpoints
@@ -120,11 +115,11 @@ Tensor empty(Shape shape, DType dtype = DType::f32, Device& device = Device::cpu
 Tensor zeros(Shape shape, DType dtype = DType::f32, Device& device = Device::cpu());
 Tensor full(Shape shape, double value, DType dtype = DType::f32);
 Tensor ones(Shape shape, DType dtype = DType::f32);
-Tensor scalar(double value, DType dtype = DType::f32);                                  // []
-Tensor arange(Index n, DType dtype = DType::f32);                                       // [n] 0, 1, ...
+Tensor scalar(double value, DType dtype = DType::f32);  // []
+Tensor arange(Index n, DType dtype = DType::f32);       // [n] 0, 1, ...
 Tensor tensor(const std::vector<double>& values, Shape shape, DType dtype = DType::f32);
-Tensor tensor(const std::vector<double>& values, DType dtype = DType::f32);             // [values.size()]
-Tensor labels(const std::vector<Index>& values);                                        // [values.size()] i64
+Tensor tensor(const std::vector<double>& values, DType dtype = DType::f32);  // [values.size()]
+Tensor labels(const std::vector<Index>& values);                             // [values.size()] i64
 
 // to += source, elementwise; equal shapes and types. The one sum that the engine itself needs.
 void add_in_place(Tensor& to, const Tensor& source);

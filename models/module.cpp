@@ -28,11 +28,11 @@ Parts Module::parts() {
 
 std::vector<Tensor> Module::parameters() {
   std::vector<Tensor> found;
-  for (const auto& [name, parameter] : parts().parameters) {
-    const auto same = [&](const Tensor& p) { return p.handle() == parameter->handle(); };
+  for (const Named<Tensor>& entry : parts().parameters) {
+    const auto same = [&](const Tensor& p) { return p.handle() == entry.part->handle(); };
     if (std::any_of(found.begin(), found.end(), same)) continue;  // used in two places: the first name counts
-    parameter->body().name = name;
-    found.push_back(*parameter);
+    entry.part->body().name = entry.name;
+    found.push_back(*entry.part);
   }
   return found;
 }

@@ -135,8 +135,8 @@ class Reader {
       }
     });
     if (keys.size() != 3) wrong("'" + name + "' needs dtype, shape and data_offsets");
-    if (entry.offsets.size() != 2 || entry.offsets[0] > entry.offsets[1])
-      wrong("'" + name + "' has wrong data_offsets");
+    const auto& offsets = entry.offsets;
+    if (offsets.size() != 2 || offsets[0] > offsets[1]) wrong("'" + name + "' has wrong data_offsets");
     return entry;
   }
 
@@ -159,8 +159,7 @@ class Reader {
     if (bytes % each != 0 || bytes / each != std::size_t(shape.numel())) {  // a product could overflow
       wrong("'" + entry.name + "' has " + std::to_string(bytes) + " bytes, but is " + entry.dtype + " " + shape.text());
     }
-    if (std::size_t(entry.offsets[1]) > data_.size())
-      wrong("'" + entry.name + "' ends beyond the file: it is cut short");
+    if (std::size_t(entry.offsets[1]) > data_.size()) wrong("'" + entry.name + "' ends beyond the file, cut short");
     Tensor x = empty(shape, type->dtype);
     dispatch(x.dtype(), [&]<class T>() { std::memcpy(x.data_mut<T>(), data_.data() + entry.offsets[0], bytes); });
     x.body().name = entry.name;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "engine/backward.h"
+#include "engine/finite.h"
 #include "models/clip.h"
 #include "models/progress.h"
 
@@ -120,7 +121,7 @@ class Training {
   void check_finite(const std::string& what, double value, Index step) const {
     if (std::isfinite(value)) return;
     std::string text = "the " + what + " is " + std::to_string(value) + " at step " + std::to_string(step + 1);
-    if (!options_.save.empty()) text += "; " + options_.save + " still holds the last checkpoint";
+    if (!options_.save.empty()) text += "; " + options_.save + " was not touched";
     fail("train", text + "; lower the learning rate, or set .debug = Debug::yes to see where it begins");
   }
 
@@ -139,6 +140,11 @@ class Training {
 
   void save() {
     if (options_.save.empty()) return;
+    for (const Tensor& p : model_.parameters()) {
+      if (first_non_finite(p) < 0) continue;
+      fail("train", p.describe() + " is not finite after step " + std::to_string(result_.steps) + "; " + options_.save +
+                        " was not touched; lower the learning rate");
+    }
     save_checkpoint(options_.save, model_, optimizer_, {result_.steps, options_.metadata, options_.generators});
   }
 

@@ -53,7 +53,7 @@ Tensor summed_to(const Tensor& x, const Shape& shape) {
     y = summed_over(y, first, axis + 1);
     axis = first;
   }
-  return y.shape() == shape ? y : y.untaped_view(shape);
+  return y.untaped_view(shape);
 }
 
 Tensor broadcast_to(At x, const Shape& shape) { return apply(BroadcastTo(shape), x); }

@@ -147,6 +147,7 @@ Tensor index_select(At x, int axis, const Tensor& indices) {
   axis = checked_axis("index_select", x->shape(), axis);
   const Tensor index = as_index("index_select", indices);
   if (index.rank() != 1) fail("index_select", "needs indices [K], got " + index.describe());
+  check_indices("index_select", "index", index, x->shape()[axis]);
   // The axis first, the others as one row; then back.
   const Tensor moved = axis == 0 ? x.tensor : transpose(x, 0, axis);
   const Shape rest = moved.shape().without(0);

@@ -43,13 +43,13 @@ struct CpuTeam {
     }
     return poison != poison ? poison : m;
   }
-  // The first j at which f is greatest; 0 when n = 0.
+  // The first j at which f is greatest, NaN being greater than all; 0 when n = 0.
   template <class T, class F> HD Index argmax(Index n, F f) const {
     const T m = max<T>(n, f);
     for (Index j = 0; j < n; ++j) {
-      if (f(j) == m) return j;
+      if (f(j) == m || (m != m && f(j) != f(j))) return j;
     }
-    return 0;  // all NaN
+    return 0;
   }
   HD bool leads() const { return true; }  // the one that writes what there is one of per row
 };

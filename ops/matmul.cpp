@@ -53,6 +53,12 @@ struct Matmul final : Op {
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
     const Sizes s = sizes(in[0].shape(), in[1].shape());
     const Index a_step = s.a_shared ? 0 : s.m * s.k, b_step = s.b_shared ? 0 : s.k * s.n, y_step = s.m * s.n;
+    if (s.batch == 0) {  // nothing was multiplied: a shared matrix gets zeros
+      for (const int k : {0, 1}) {
+        if (dx.wants(k)) dx.into(k);
+      }
+      return;
+    }
     if (dx.wants(0)) {
       // dA = dY B^T; stored transposed it is B dY^T. A shared A sums over the batch, one item after the other.
       auto [da, started] = dx.sum(0);
@@ -108,7 +114,7 @@ struct Linear final : Op {
   const char* name() const override { return "linear"; }
   Tensor forward(In in) override {
     const Tensor &x = in[0], &weight = in[1], &bias = in[2];
-    const Index inputs = weight.shape()[1], outputs = weight.shape()[0], rows = x.numel() / std::max<Index>(1, inputs);
+    const Index inputs = weight.shape()[1], outputs = weight.shape()[0], rows = x.shape().product(0, x.rank() - 1);
     const Shape shape = x.shape().with(x.rank() - 1, outputs);
     // The product is added onto the bias, which saves a pass over y.
     Tensor y = bias ? repeated_to(bias, shape) : empty(shape, x.dtype(), x.device());
@@ -117,7 +123,7 @@ struct Linear final : Op {
   }
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
     const Tensor &x = in[0], &weight = in[1];
-    const Index inputs = weight.shape()[1], outputs = weight.shape()[0], rows = x.numel() / std::max<Index>(1, inputs);
+    const Index inputs = weight.shape()[1], outputs = weight.shape()[0], rows = x.shape().product(0, x.rank() - 1);
     if (dx.wants(0)) {
       auto [sum, started] = dx.sum(0);
       gemm_into(sum, dy, weight, {false, false, started, rows, inputs, outputs, 1, 0, 0, 0});

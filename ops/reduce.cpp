@@ -192,6 +192,10 @@ Tensor summed_over(const Tensor& x, int first, int last) {
 }
 
 Tensor sum(At x, std::vector<int> axes, bool keepdim) {
+  if (axes.empty()) {
+    axes.resize(std::size_t(x->rank()));
+    std::iota(axes.begin(), axes.end(), 0);
+  }
   for (int& axis : axes) axis = checked_axis("sum", x->shape(), axis);
   std::sort(axes.begin(), axes.end());
   axes.erase(std::unique(axes.begin(), axes.end()), axes.end());
@@ -208,11 +212,7 @@ Tensor sum(At x, std::vector<int> axes, bool keepdim) {
   return keepdim || y.shape() == shape ? y : y.reshape(shape, x.line);
 }
 
-Tensor sum(At x) {
-  std::vector<int> axes(std::size_t(x->rank()));
-  std::iota(axes.begin(), axes.end(), 0);
-  return sum(x, axes);
-}
+Tensor sum(At x) { return sum(x, {}); }
 
 Tensor mean(At x) { return At(sum(x), x.line) * (1.0 / double(x->numel())); }
 
@@ -287,7 +287,8 @@ Tensor argmax(const Tensor& x, int axis) {
       const Index base = line / inner * n * inner + line % inner;
       Index best = 0;
       for (Index j = 1; j < n; ++j) {
-        if (in[base + j * inner] > in[base + best * inner]) best = j;
+        const T v = in[base + j * inner], top = in[base + best * inner];
+        if (v > top || (v != v && top == top)) best = j;  // the first NaN wins, as in max
       }
       out[line] = best;
     }

@@ -26,7 +26,7 @@ Tensor min(At x, int axis, bool keepdim = false);
 // All -inf gives -inf with gradient 0; +inf gives +inf.
 Tensor logsumexp(At x, int axis, bool keepdim = false);
 
-// Without a gradient. Ties: the first index wins; sorting is stable; NaN sorts last.
+// Without a gradient. Ties: the first index wins; sorting is stable. NaN is the maximum (and the minimum), and sorts last.
 Tensor argmax(const Tensor& x, int axis);                            // i64
 Tensor argsort(const Tensor& x, int axis, bool descending = false);  // i64
 struct Sorted {

@@ -98,10 +98,12 @@ template <class T> struct LogitGradient {
     T* to = dz + r * C;
     const bool plus = add;
     if (g == 0) return team.each(C, [=](Index j) { to[j] = plus ? to[j] : T(0); });
-    const bool one_term = target.label && target.eps == 0;
-    const T Q = one_term ? target.w(target.label[r]) : team.template sum<T>(C, [=](Index c) { return target.q(r, c); });
+    // A hard label alone has Q = q_t, and p_t - 1 keeps its digits as expm1(log p_t): at p_t = 1 - 1e-20 too.
+    const Index t = target.label && target.eps == 0 ? target.label[r] : -1;
+    const T Q = t >= 0 ? target.w(t) : team.template sum<T>(C, [=](Index c) { return target.q(r, c); });
+    const T at_label = t >= 0 ? Q * vmath::expm1((z[t] - top) - rest) : T(0);
     team.each(C, [=](Index j) {
-      const T v = g * (Q * vmath::exp((z[j] - top) - rest) - target.q(r, j));
+      const T v = g * (j == t ? at_label : Q * vmath::exp((z[j] - top) - rest) - target.q(r, j));
       to[j] = plus ? to[j] + v : v;
     });
   }

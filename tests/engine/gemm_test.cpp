@@ -65,21 +65,24 @@ template <class T> std::vector<T> product(const Gemm& g) {
 
 TEST_SUITE("gemm") {
   TEST_CASE_TEMPLATE("products of every size and orientation are right", T, float, double) {
-    const Index sizes[][3] = {{1, 1, 1},   {1, 7, 3},    {5, 1, 2},     {2, 3, 0},     {12, 32, 8},   {13, 33, 17},
-                              {31, 65, 9}, {3, 64, 385}, {12, 16, 384}, {241, 5, 400}, {64, 100, 70}, {25, 40, 1}};
-    for (const auto& [m, n, k] : sizes) {
+    struct Size {
+      Index m, n, k;
+    };
+    const Size sizes[] = {{1, 1, 1},   {1, 7, 3},    {5, 1, 2},     {2, 3, 0},     {12, 32, 8},   {13, 33, 17},
+                          {31, 65, 9}, {3, 64, 385}, {12, 16, 384}, {241, 5, 400}, {64, 100, 70}, {25, 40, 1}};
+    for (const Size& size : sizes) {
       for (const bool transpose_a : {false, true}) {
         for (const bool transpose_b : {false, true}) {
           for (const bool accumulate : {false, true}) {
             const Gemm g{.transpose_a = transpose_a,
                          .transpose_b = transpose_b,
                          .accumulate = accumulate,
-                         .m = m,
-                         .n = n,
-                         .k = k};
-            CAPTURE(m);
-            CAPTURE(n);
-            CAPTURE(k);
+                         .m = size.m,
+                         .n = size.n,
+                         .k = size.k};
+            CAPTURE(size.m);
+            CAPTURE(size.n);
+            CAPTURE(size.k);
             CAPTURE(transpose_a);
             CAPTURE(transpose_b);
             CAPTURE(accumulate);

@@ -104,7 +104,7 @@ TEST_SUITE("explain") {
     check_contains(explain(unused, loss),
                    "'unused' f64 [1] does not lead to the loss: it ends at node 4 (exp 'dead' [1]");
     check_contains(explain(h, loss), "leads to the loss, but only leaves keep a gradient; use grad(loss, {x})");
-    check_contains(explain(w, loss), "'w' f64 [2] leads to the loss, but no backward has run");
+    check_contains(explain(w, loss), "'w' f64 [2] leads to the loss, but its .grad is empty");
     backward(loss);
     CHECK(explain(w, loss) == "'w' f64 [2] has a gradient; f64 [2]: min 1, mean 1.5, max 2");
   }

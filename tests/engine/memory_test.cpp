@@ -8,6 +8,7 @@
 
 #include "engine/buffer.h"
 #include "engine/random.h"
+#include "engine/tensor.h"
 #include "tests/support/leak_guard.h"
 
 using namespace gradus;

@@ -204,8 +204,8 @@ TEST_SUITE("tape") {
       }
     };
     Tape tape;
-    std::vector<Tensor> parts;
-    for (int n = 0; n < 12; ++n) parts.push_back(toy::parameter({double(n), 1}));
+    std::vector<Tensor> parts(12);
+    for (std::size_t n = 0; n < parts.size(); ++n) parts[n] = toy::parameter({double(n), 1});
     Tensor y = apply(SumAll{}, user_line(), parts);
     CHECK(y.to_vector() == Values{66, 12});
     backward(toy::sum(toy::mul(y, y)));

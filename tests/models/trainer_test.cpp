@@ -176,7 +176,7 @@ TEST_SUITE("models/trainer") {
       for (const Tensor& p : task.model.parameters()) before.push_back(p.clone());
       return log(l * 0.0) * -1.0;
     };
-    const std::string expected = "the loss is inf at step 6; " + options.save + " still holds";
+    const std::string expected = "the loss is inf at step 6; " + options.save + " was not touched";
     CHECK_THROWS_WITH_AS(train(task.model, task.adam, loss, options), Contains(expected.c_str()), Error);
     CHECK(same_bits(before, task.model.parameters()));
     CHECK(read_safetensors(options.save).metadata.at("step") == "4");
@@ -189,6 +189,18 @@ TEST_SUITE("models/trainer") {
                          Error);
     CHECK_THROWS_WITH_AS(train(task.model, task.adam, loss, {.debug = Debug::yes, .quiet = true}),
                          Contains("trainer_test.cpp"), Error);
+  }
+
+  TEST_CASE("parameters that are not finite are never saved") {
+    const TempFolder folder;
+    Task task;
+    const TrainOptions options{.steps = 4, .save_every = 1, .save = folder.path + "/x", .quiet = true};
+    const auto loss = [&](Index step) {
+      if (step == 2) task.adam.set_lr(1e300);
+      return cross_entropy(task.model(xor_x()), xor_y());
+    };
+    CHECK_THROWS_WITH_AS(train(task.model, task.adam, loss, options), Contains("is not finite after step 3"), Error);
+    CHECK(read_safetensors(options.save).metadata.at("step") == "2");
   }
 
   TEST_CASE("clipping and schedule reach the update") {

@@ -7,7 +7,7 @@ namespace {
 
 Outcome run(const Request& request) {
   const Split split = request.data.empty() ? fashion_mnist() : fashion_mnist(request.data);
-  return train_on_images(split, {.sizes = {784, 256, 10}, .batch = 128, .baseline_steps = 1500}, fashion(), request);
+  return train_on_images(split, {.sizes = {784, 256, 10}, .batch = 128, .lr = 1e-3}, fashion(), request);
 }
 
 }  // namespace

@@ -15,16 +15,21 @@ double accuracy(Mlp& model, const ImageSet& set) {
   return 100 * double(right) / double(set.size());
 }
 
-double trained(const std::vector<Index>& sizes, const Split& split, const ImageRun& run, std::uint64_t seed,
-               TrainOptions options) {
-  Mlp model(sizes, Rng(seed + 1));
-  AdamW optimizer(model.parameters(), {.lr = run.lr});
-  Batches batch = batches(split.train, run.batch, seed);
+struct Contestant {
+  std::vector<Index> sizes;
+  double lr, label_smoothing;
+};
+
+double test_accuracy(const Contestant& c, const Split& split, Index batch_size, std::uint64_t seed,
+                     TrainOptions options) {
+  Mlp model(c.sizes, Rng(seed + 1));
+  AdamW optimizer(model.parameters(), {.lr = c.lr});
+  Batches batch = batches(split.train, batch_size, seed);
   const auto loss = [&](Index step) {
     const auto [x, y] = batch(step);
-    return cross_entropy(model(x), y);
+    return cross_entropy(model(x), y, {.label_smoothing = c.label_smoothing});
   };
-  options.items_per_step = run.batch;
+  options.items_per_step = batch_size;
   options.schedule = [steps = options.steps](Index step) { return warmup_cosine(step, steps / 20, steps); };
   const auto test = [&] { return Metrics{{"test accuracy %", accuracy(model, split.test)}}; };
   return train(model, optimizer, loss, options, test).metrics[0].second;
@@ -34,13 +39,18 @@ double trained(const std::vector<Index>& sizes, const Split& split, const ImageR
 
 Outcome train_on_images(const Split& split, const ImageRun& run, const Experiment& experiment, const Request& request) {
   const TrainOptions options = options_for(experiment, request);
+  const TrainOptions silent{.steps = options.steps, .quiet = true};
+  std::string mlp = "MLP";
+  for (const Index size : run.sizes) mlp += (mlp == "MLP" ? " " : "-") + std::to_string(size);
+  const auto line = [&](const std::string& what, const Contestant& c, const TrainOptions& o) {
+    return Line{what, "test accuracy %", test_accuracy(c, split, run.batch, request.seed, o)};
+  };
   const Index D = split.train.images.size(1), C = split.train.classes;
-  const double linear = trained({D, C}, split, run, request.seed, {.steps = run.baseline_steps, .quiet = true});
-  const double mlp = trained(run.sizes, split, run, request.seed, options);
-  std::string name = "MLP";
-  for (const Index size : run.sizes) name += (name == "MLP" ? " " : "-") + std::to_string(size);
-  return {.baselines = {{"linear (softmax regression)", "test accuracy %", linear}},
-          .results = {{name, "test accuracy %", mlp}}};
+  Outcome outcome;
+  outcome.baselines.push_back(line("softmax regression", {{D, C}, 1e-2, 0}, silent));
+  outcome.baselines.push_back(line(mlp, {run.sizes, run.lr, 0}, silent));
+  outcome.results.push_back(line(mlp + ", smoothing", {run.sizes, run.lr, run.label_smoothing}, options));
+  return outcome;
 }
 
 }  // namespace gradus::experiments
