@@ -119,8 +119,8 @@ void set_thread_count(int n) {
 }
 
 void run_chunks(Index n, Index grain, ChunkBody body, const void* f) {
-  constexpr Index chunks_per_thread =
-      2;  // more would share a late thread's work better, and cost more where chunks prepare
+  // More would share a late thread's work better, and cost more where chunks prepare something.
+  constexpr Index chunks_per_thread = 2;
   const Index threads = inside_a_loop ? 1 : thread_count();
   const Index chunks = std::min(chunks_per_thread * threads, (n + grain - 1) / grain);
   if (threads == 1 || chunks <= 1) return body(f, 0, n);

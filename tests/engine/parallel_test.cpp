@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <thread>
 #include <vector>
 
 using namespace gradus;
@@ -51,15 +52,32 @@ TEST_SUITE("parallel") {
     CHECK(block_sum<double>(10001, [](Index i) { return double(i); }) == 10000.0 * 10001 / 2);
   }
 
-  TEST_CASE("an exception travels to the caller") {
+  TEST_CASE("an exception travels to the caller, when all the other chunks are done") {
     with_threads([] {
-      std::atomic<int> chunks = 0;
-      const auto f = [&](Index, Index end) {
-        ++chunks;
+      std::atomic<Index> visited = 0;
+      const auto f = [&](Index begin, Index end) {
+        visited += end - begin;
         if (end == 1000) throw Error("[f] the last chunk");
       };
       CHECK_THROWS_WITH_AS(parallel_for(1000, 1, f), "[f] the last chunk", Error);
-      CHECK(chunks == thread_count());
+      CHECK(visited.load() == 1000);
+    });
+  }
+
+  TEST_CASE("loops of several threads do not disturb each other") {
+    with_threads([] {
+      std::atomic<Index> sum = 0;
+      const auto loops = [&] {
+        for (int n = 0; n < 50; ++n) {
+          parallel_for(100, 1, [&](Index begin, Index end) {
+            for (Index i = begin; i < end; ++i) sum += i;
+          });
+        }
+      };
+      std::thread other(loops);
+      loops();
+      other.join();
+      CHECK(sum.load() == 2 * 50 * 4950);
     });
   }
 
