@@ -79,15 +79,24 @@ std::vector<OpCase> gradus::arithmetic_cases() {
   }
   using T = const Tensor&;
   for (const OpCase& c : {
-           with_number("x + 2", [](T x) { return x + 2; }, [](double x) { return x + 2; }),
-           with_number("2 + x", [](T x) { return 2 + x; }, [](double x) { return 2 + x; }),
-           with_number("x - 2", [](T x) { return x - 2; }, [](double x) { return x - 2; }),
-           with_number("2 - x", [](T x) { return 2 - x; }, [](double x) { return 2 - x; }),
-           with_number("x * 3", [](T x) { return x * 3; }, [](double x) { return x * 3; }),
-           with_number("3 * x", [](T x) { return 3 * x; }, [](double x) { return 3 * x; }),
-           with_number("x / 4", [](T x) { return x / 4; }, [](double x) { return x / 4; }),
-           with_number("4 / x", [](T x) { return 4 / x; }, [](double x) { return 4 / x; }),
-           with_number("-x", [](T x) { return -x; }, [](double x) { return -x; }),
+           with_number(
+               "x + 2", [](T x) { return x + 2; }, [](double x) { return x + 2; }),
+           with_number(
+               "2 + x", [](T x) { return 2 + x; }, [](double x) { return 2 + x; }),
+           with_number(
+               "x - 2", [](T x) { return x - 2; }, [](double x) { return x - 2; }),
+           with_number(
+               "2 - x", [](T x) { return 2 - x; }, [](double x) { return 2 - x; }),
+           with_number(
+               "x * 3", [](T x) { return x * 3; }, [](double x) { return x * 3; }),
+           with_number(
+               "3 * x", [](T x) { return 3 * x; }, [](double x) { return 3 * x; }),
+           with_number(
+               "x / 4", [](T x) { return x / 4; }, [](double x) { return x / 4; }),
+           with_number(
+               "4 / x", [](T x) { return 4 / x; }, [](double x) { return 4 / x; }),
+           with_number(
+               "-x", [](T x) { return -x; }, [](double x) { return -x; }),
        }) {
     cases.push_back(c);
   }
@@ -123,9 +132,8 @@ TEST_SUITE("arithmetic") {
     const Tensor a = zeros({4, 3}), b = zeros({4, 2});
     CHECK_THROWS_WITH_AS(a + b, "[add] shapes [4,3] and [4,2] do not broadcast", Error);
     CHECK_THROWS_WITH_AS(a * zeros({4}), doctest::Contains("[mul] shapes [4,3] and [4]"), Error);
-    CHECK_THROWS_WITH_AS(
-        a - zeros({4, 3}, DType::f64),
-        "[sub] types differ: f32 [4,3] and f64 [4,3]; convert one with to(DType::f64)", Error);
+    CHECK_THROWS_WITH_AS(a - zeros({4, 3}, DType::f64),
+                         "[sub] types differ: f32 [4,3] and f64 [4,3]; convert one with to(DType::f64)", Error);
     CHECK_THROWS_WITH_AS(a / labels({1, 2, 3}), doctest::Contains("types differ"), Error);
     CHECK_THROWS_WITH_AS(labels({1}) + labels({2}), doctest::Contains("[add] needs f32 or f64, got i64"), Error);
     CHECK_THROWS_WITH_AS(a + Tensor(), doctest::Contains("undefined"), Error);

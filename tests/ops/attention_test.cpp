@@ -47,8 +47,7 @@ void add_case(std::vector<OpCase>& cases, const char* name, const std::vector<Te
   for (const Form form : {Form::closed, Form::definition}) {
     o.form = form;
     cases.push_back({std::string(form == Form::closed ? "closed, " : "definition, ") + name,
-                     [o](const auto& in) { return attend(in, o); },
-                     inputs,
+                     [o](const auto& in) { return attend(in, o); }, inputs,
                      [o](const auto& in) { return reference(in, o); }});
   }
 }

@@ -13,9 +13,7 @@ OpCase repeat_case(const char* name, const Shape& from, const Shape& to) {
   return {name,
           [to](const auto& in) { return broadcast_to(in[0], to); },
           {away_from_zero(from)},
-          [to](const auto& in) {
-            return tabulate(to, [&](Index i) { return repeated_value(in[0], to, i); });
-          }};
+          [to](const auto& in) { return tabulate(to, [&](Index i) { return repeated_value(in[0], to, i); }); }};
 }
 
 // The reference adds each element to where repeating would have taken it from: it repeats the numbers of the places.

@@ -45,7 +45,8 @@ OpCase pairs_case(const std::string& name, Tensor (*f)(At, const Tensor&), Measu
           }};
 }
 
-OpCase matrix_case(const std::string& name, Tensor (*f)(At, const Tensor&), Measure measure, Index N, Index M, Index D) {
+OpCase matrix_case(const std::string& name, Tensor (*f)(At, const Tensor&), Measure measure, Index N, Index M,
+                   Index D) {
   return {name,
           [f](const auto& in) { return f(in[0], in[1]); },
           {away_from_zero({N, D}, 1), away_from_zero({M, D}, 2)},
@@ -82,12 +83,13 @@ std::vector<OpCase> gradus::distance_cases() {
     cases.push_back(matrix_case(std::string(m.name) + ", as many as", m.f, m.measure, 3, 3, 4));
     cases.push_back(matrix_case(std::string(m.name) + ", many", m.f, m.measure, 61, 83, 7));
   }
-  cases.push_back({"norm", [](const auto& in) { return norm(in[0]); }, {away_from_zero({2, 3, 4})},
-                   [](const auto& in) {
-                     return tabulate({2, 3}, [&](Index r) {
-                       return std::sqrt(dot_of(4, row_of(in[0], r), row_of(in[0], r)));
-                     });
-                   }});
+  cases.push_back(
+      {"norm",
+       [](const auto& in) { return norm(in[0]); },
+       {away_from_zero({2, 3, 4})},
+       [](const auto& in) {
+         return tabulate({2, 3}, [&](Index r) { return std::sqrt(dot_of(4, row_of(in[0], r), row_of(in[0], r))); });
+       }});
   return cases;
 }
 
@@ -141,8 +143,8 @@ TEST_SUITE("distance") {
 
   TEST_CASE("shapes and types that differ are errors that name both") {
     const Tensor u = zeros({2, 3});
-    CHECK_THROWS_WITH_AS(dot(u, zeros({3})),
-                         "[dot] needs two tensors [..,D] of one shape, got f32 [2,3] and f32 [3]", Error);
+    CHECK_THROWS_WITH_AS(dot(u, zeros({3})), "[dot] needs two tensors [..,D] of one shape, got f32 [2,3] and f32 [3]",
+                         Error);
     CHECK_THROWS_WITH_AS(cosine_similarity(u, zeros({2, 4})), doctest::Contains("[cosine_similarity]"), Error);
     CHECK_THROWS_WITH_AS(squared_distance(u, zeros({1, 3})), doctest::Contains("[squared_distance]"), Error);
     CHECK_THROWS_WITH_AS(euclidean_distance(scalar(1), scalar(1)), doctest::Contains("[euclidean_distance]"), Error);

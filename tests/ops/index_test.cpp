@@ -67,9 +67,8 @@ OpCase embedding_case(const char* name, const Shape& weight, const Tensor& index
           [=](const auto& in) { return embedding(in[0], index); },
           {away_from_zero(weight)},
           [=](const auto& in) {
-            return tabulate(index.shape().joined({D}), [&](Index i) {
-              return value_at(in[0], Index(value_at(index, i / D)) * D + i % D);
-            });
+            return tabulate(index.shape().joined({D}),
+                            [&](Index i) { return value_at(in[0], Index(value_at(index, i / D)) * D + i % D); });
           }};
 }
 
@@ -123,8 +122,8 @@ TEST_SUITE("index") {
     const Tensor x = zeros({3, 2});
     CHECK_THROWS_WITH_AS(embedding(x, labels({0, 3})), "[embedding] index 3 at [1] of i64 [2] is outside 0..2", Error);
     CHECK_THROWS_WITH_AS(embedding(x, labels({-1})), doctest::Contains("index -1 at [0]"), Error);
-    CHECK_THROWS_WITH_AS(index_select(x, 1, labels({1, 2})),
-                         "[index_select] index 2 at [1] of i64 [2] is outside 0..1", Error);
+    CHECK_THROWS_WITH_AS(index_select(x, 1, labels({1, 2})), "[index_select] index 2 at [1] of i64 [2] is outside 0..1",
+                         Error);
     CHECK_THROWS_WITH_AS(gather(x, 1, labels({0, 0, 5}).reshape({3, 1})), doctest::Contains("[gather] index 5"), Error);
     CHECK_THROWS_WITH_AS(one_hot(labels({4}), 4), doctest::Contains("[one_hot] index 4 at [0]"), Error);
     CHECK_THROWS_WITH_AS(embedding(zeros({0, 2}), labels({0})), doctest::Contains("index 0 at [0]"), Error);
@@ -132,8 +131,8 @@ TEST_SUITE("index") {
 
   TEST_CASE("indices of another type, or of a shape that does not fit, are errors") {
     const Tensor x = zeros({3, 2}), index = labels({0, 1, 0}).reshape({3, 1});
-    CHECK_THROWS_WITH_AS(embedding(x, tensor({0, 1})), doctest::Contains("[embedding] needs indices of type i32 or i64"),
-                         Error);
+    CHECK_THROWS_WITH_AS(embedding(x, tensor({0, 1})),
+                         doctest::Contains("[embedding] needs indices of type i32 or i64"), Error);
     CHECK_THROWS_WITH_AS(embedding(zeros({3}), labels({0})), doctest::Contains("needs a weight [V,D], got f32 [3]"),
                          Error);
     CHECK_THROWS_WITH_AS(embedding(x, Tensor()), doctest::Contains("the index tensor is undefined"), Error);

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "engine/checkpoint.h"
 #include "tests/support/op_case.h"
 
 using namespace gradus;
@@ -44,28 +45,41 @@ std::vector<OpCase> gradus::math_cases() {
       unary("log", log, std::log, 0.2, 5),
       unary("log1p", log1p, std::log1p, -0.7, 5),
       unary("sqrt", sqrt, std::sqrt, 0.3, 5),
-      unary("square", square, [](double x) { return x * x; }, -3, 3),
-      unary("pow 3", [](At x) { return pow(x, 3); }, [](double x) { return x * x * x; }, -2, 2),
-      unary("pow -0.5", [](At x) { return pow(x, -0.5); }, [](double x) { return 1 / std::sqrt(x); }, 0.4, 4),
+      unary(
+          "square", square, [](double x) { return x * x; }, -3, 3),
+      unary(
+          "pow 3", [](At x) { return pow(x, 3); }, [](double x) { return x * x * x; }, -2, 2),
+      unary(
+          "pow -0.5", [](At x) { return pow(x, -0.5); }, [](double x) { return 1 / std::sqrt(x); }, 0.4, 4),
       unary("sin", sin, std::sin, -7, 7),
       unary("cos", cos, std::cos, -7, 7),
       unary("tanh", tanh, std::tanh, -3, 3),
       unary("erf", erf, std::erf, -2, 2),
       unary("sigmoid", sigmoid, logistic, -5, 5),
-      unary("logsigmoid", logsigmoid, [](double x) { return -std::log1p(std::exp(-x)); }, -6, 6),
-      unary("softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, -6, 6),
-      unary("silu", silu, [](double x) { return x * logistic(x); }, -5, 5),
-      unary("gelu", [](At x) { return gelu(x); }, gelu_exact, -4, 4),
-      unary("gelu by tanh", [](At x) { return gelu(x, Gelu::tanh); }, gelu_tanh, -4, 4),
+      unary(
+          "logsigmoid", logsigmoid, [](double x) { return -std::log1p(std::exp(-x)); }, -6, 6),
+      unary(
+          "softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, -6, 6),
+      unary(
+          "silu", silu, [](double x) { return x * logistic(x); }, -5, 5),
+      unary(
+          "gelu", [](At x) { return gelu(x); }, gelu_exact, -4, 4),
+      unary(
+          "gelu by tanh", [](At x) { return gelu(x, Gelu::tanh); }, gelu_tanh, -4, 4),
       with_kink("abs", abs, std::fabs),
       with_kink("relu", relu, [](double x) { return x > 0 ? x : 0; }),
-      with_kink("leaky_relu", [](At x) { return leaky_relu(x, 0.2); }, [](double x) { return x > 0 ? x : 0.2 * x; }),
-      unary("clamp", [](At x) { return clamp(x, -0.9, 1.2); }, [](double x) { return std::clamp(x, -0.9, 1.2); },
-            distinct({3, 7}), distinct({3, 5479})),
+      with_kink(
+          "leaky_relu", [](At x) { return leaky_relu(x, 0.2); }, [](double x) { return x > 0 ? x : 0.2 * x; }),
+      unary(
+          "clamp", [](At x) { return clamp(x, -0.9, 1.2); }, [](double x) { return std::clamp(x, -0.9, 1.2); },
+          distinct({3, 7}), distinct({3, 5479})),
       // In f32 this converts twice; in f64 it is square alone.
       {"to f64 and back",
        [](const auto& in) { return square(in[0].to(DType::f64)).to(in[0].dtype()); },
        {between(-2, 2, {3, 4})}},
+      {"checkpoint",
+       [](const auto& in) { return checkpoint([](const std::vector<Tensor>& x) { return exp(x[0]) * x[1]; }, in); },
+       {between(-2, 2, {3, 4}, 1), between(-2, 2, {3, 4}, 2)}},
   };
 }
 
@@ -98,7 +112,7 @@ TEST_SUITE("math") {
 
   TEST_CASE("NaN passes through every function, and so does its name") {
     const Tensor x = full({1}, std::nan(""), DType::f64);
-    for (const OpCase& c : math_cases()) CHECK_MESSAGE(std::isnan(c.f({x}).item()), c.name);
+    for (const OpCase& c : math_cases()) CHECK_MESSAGE(std::isnan(c.f({x, x}).item()), c.name);
   }
 
   TEST_CASE("what saturates keeps its value and its gradient in f32: no overflow at +-1000, no early zero") {
@@ -108,8 +122,7 @@ TEST_SUITE("math") {
     CHECK(sigmoid(x).at({3}) == 1);
     CHECK(logsigmoid(x).to_vector() == std::vector<double>{-1000, -90, double(-std::exp(-90.f)), 0});
     CHECK(softplus(x).to_vector() == std::vector<double>{0, double(std::exp(-90.f)), 90, 1000});
-    CHECK(slopes(x, [](const Tensor& v) { return logsigmoid(v); }) ==
-          std::vector<double>{1, 1, sigmoid(x).at({1}), 0});
+    CHECK(slopes(x, [](const Tensor& v) { return logsigmoid(v); }) == std::vector<double>{1, 1, sigmoid(x).at({1}), 0});
     CHECK(slopes(x, [](const Tensor& v) { return tanh(v); }) == std::vector<double>{0, 0, 0, 0});
     for (const double v : slopes(x, [](const Tensor& t) { return silu(t) + gelu(t); })) CHECK(std::isfinite(v));
   }

@@ -37,9 +37,7 @@ OpCase matmul_case(const std::string& name, const Shape& a, const Shape& b, Matm
           [t](const auto& in) { return product(in[0], in[1], t); }};
 }
 
-Shape with_last_two_swapped(const Shape& s) {
-  return s.with(s.rank() - 2, s[-1]).with(s.rank() - 1, s[-2]);
-}
+Shape with_last_two_swapped(const Shape& s) { return s.with(s.rank() - 2, s[-1]).with(s.rank() - 1, s[-2]); }
 
 OpCase linear_case(const char* name, const Shape& x, bool bias) {
   const Index I = x[-1], O = 4;
@@ -58,17 +56,18 @@ OpCase linear_case(const char* name, const Shape& x, bool bias) {
 }
 
 OpCase vector_case(const char* name, const Shape& a, const Shape& b) {
-  return {name,
-          [](const auto& in) { return matmul(in[0], in[1]); },
-          {away_from_zero(a, 1), away_from_zero(b, 2)},
-          [](const auto& in) {
-            const Tensor &x = in[0], &w = in[1];
-            const Tensor y = product(x.rank() == 1 ? x.reshape({1, -1}) : x, w.rank() == 1 ? w.reshape({-1, 1}) : w, {});
-            Shape shape = y.shape();
-            if (w.rank() == 1) shape = shape.without(shape.rank() - 1);
-            if (x.rank() == 1) shape = shape.without(shape.rank() - (w.rank() == 1 ? 1 : 2));
-            return y.reshape(shape);
-          }};
+  return {
+      name,
+      [](const auto& in) { return matmul(in[0], in[1]); },
+      {away_from_zero(a, 1), away_from_zero(b, 2)},
+      [](const auto& in) {
+        const Tensor &x = in[0], &w = in[1];
+        const Tensor y = product(x.rank() == 1 ? x.reshape({1, -1}) : x, w.rank() == 1 ? w.reshape({-1, 1}) : w, {});
+        Shape shape = y.shape();
+        if (w.rank() == 1) shape = shape.without(shape.rank() - 1);
+        if (x.rank() == 1) shape = shape.without(shape.rank() - (w.rank() == 1 ? 1 : 2));
+        return y.reshape(shape);
+      }};
 }
 
 }  // namespace

@@ -17,21 +17,20 @@ using Values = std::vector<double>;
 // The inputs are x, then weight and bias as far as they are there.
 OpCase layer_norm_case(const char* name, const Shape& x, bool weight, bool bias, double eps) {
   const Index D = x[-1];
-  OpCase c{name,
-           [=](const auto& in) {
-             return layer_norm(in[0], weight ? in[1] : Tensor(), bias ? in.back() : Tensor(), eps);
-           },
-           {away_from_zero(x, 1)},
-           [=](const auto& in) {
-             return tabulate(x, [&](Index i) {
-               const Index first = i / D * D;
-               double mean = 0, variance = 0;
-               for (Index j = 0; j < D; ++j) mean += value_at(in[0], first + j) / double(D);
-               for (Index j = 0; j < D; ++j) variance += std::pow(value_at(in[0], first + j) - mean, 2) / double(D);
-               const double h = (value_at(in[0], i) - mean) / std::sqrt(variance + eps);
-               return (weight ? value_at(in[1], i % D) : 1) * h + (bias ? value_at(in.back(), i % D) : 0);
-             });
-           }};
+  OpCase c{
+      name,
+      [=](const auto& in) { return layer_norm(in[0], weight ? in[1] : Tensor(), bias ? in.back() : Tensor(), eps); },
+      {away_from_zero(x, 1)},
+      [=](const auto& in) {
+        return tabulate(x, [&](Index i) {
+          const Index first = i / D * D;
+          double mean = 0, variance = 0;
+          for (Index j = 0; j < D; ++j) mean += value_at(in[0], first + j) / double(D);
+          for (Index j = 0; j < D; ++j) variance += std::pow(value_at(in[0], first + j) - mean, 2) / double(D);
+          const double h = (value_at(in[0], i) - mean) / std::sqrt(variance + eps);
+          return (weight ? value_at(in[1], i % D) : 1) * h + (bias ? value_at(in.back(), i % D) : 0);
+        });
+      }};
   if (weight) c.inputs.push_back(away_from_zero({D}, 2));
   if (bias) c.inputs.push_back(away_from_zero({D}, 3));
   return c;

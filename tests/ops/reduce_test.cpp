@@ -105,9 +105,11 @@ std::vector<OpCase> gradus::reduce_cases() {
   add_axes(cases, "max", max, max_of);
   add_axes(cases, "min", min, min_of);
   add_axes(cases, "logsumexp", logsumexp, logsumexp_of);
-  add_axes(cases, "var", [](At x, int axis, bool keepdim) { return var(x, axis, 1, keepdim); }, variance);
-  add_axes(cases, "var without correction", [](At x, int axis, bool keepdim) { return var(x, axis, 0, keepdim); },
-           variance_0);
+  add_axes(
+      cases, "var", [](At x, int axis, bool keepdim) { return var(x, axis, 1, keepdim); }, variance);
+  add_axes(
+      cases, "var without correction", [](At x, int axis, bool keepdim) { return var(x, axis, 0, keepdim); },
+      variance_0);
   return cases;
 }
 

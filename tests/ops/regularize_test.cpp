@@ -39,7 +39,9 @@ std::vector<OpCase> gradus::regularize_cases() {
   return {
       dropout_case("dropout 0.5", {3, 5}, 0.5),
       dropout_case("dropout 0.1, many", {41, 401}, 0.1),
-      {"scale_gradient by 1", [](const auto& in) { return scale_gradient(in[0], 1); }, {away_from_zero({2, 3})},
+      {"scale_gradient by 1",
+       [](const auto& in) { return scale_gradient(in[0], 1); },
+       {away_from_zero({2, 3})},
        [](const auto& in) { return in[0]; }},
   };
 }

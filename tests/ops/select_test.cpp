@@ -40,8 +40,8 @@ OpCase fill_case(const char* name, const Shape& mask_shape, const Shape& x) {
           {away_from_zero(x)},
           [mask](const auto& in) {
             const Shape shape = in[0].shape();
-            return tabulate(
-                shape, [&](Index i) { return repeated_value(mask, shape, i) != 0 ? -2.5 : value_at(in[0], i); });
+            return tabulate(shape,
+                            [&](Index i) { return repeated_value(mask, shape, i) != 0 ? -2.5 : value_at(in[0], i); });
           }};
 }
 
@@ -165,7 +165,8 @@ TEST_SUITE("select") {
 
   TEST_CASE("a mask of another type, or one larger than what it masks, is an error") {
     const Tensor x = zeros({2, 3}), mask = ones({2, 3}, DType::u8);
-    CHECK_THROWS_WITH_AS(where(x, x, x), doctest::Contains("[where] the mask must be of type u8, got f32 [2,3]"), Error);
+    CHECK_THROWS_WITH_AS(where(x, x, x), doctest::Contains("[where] the mask must be of type u8, got f32 [2,3]"),
+                         Error);
     CHECK_THROWS_WITH_AS(masked_fill(x, labels({1}), 0), doctest::Contains("[masked_fill] the mask must be"), Error);
     CHECK_THROWS_WITH_AS(masked_fill(x, Tensor(), 0), doctest::Contains("got (undefined)"), Error);
     CHECK_THROWS_WITH_AS(masked_fill(zeros({3}), mask, 0), doctest::Contains("u8 [2,3] is larger than f32 [3]"), Error);

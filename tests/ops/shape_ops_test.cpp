@@ -84,7 +84,8 @@ OpCase cat_case(const char* name, const std::vector<Shape>& shapes, int axis) {
 }
 
 OpCase stack_case(const char* name, int axis) {
-  return {name, [axis](const auto& in) { return stack(in, axis); },
+  return {name,
+          [axis](const auto& in) { return stack(in, axis); },
           {away_from_zero({2, 5}, 1), away_from_zero({2, 5}, 2), away_from_zero({2, 5}, 3)},
           moved(Shape{2, 5}.inserted(axis, 3), [axis](const auto& in, Place place) {
             const Index k = place[std::size_t(axis)];
@@ -111,8 +112,13 @@ std::vector<OpCase> gradus::shape_ops_cases() {
       permute_case("permute, negative axes", {2, 3, 4}, {-1, 0, -2}),
       permute_case("permute, six axes", {2, 1, 3, 2, 1, 2}, {5, 3, 0, 4, 2, 1}),
       permute_case("permute, many", {37, 11, 43}, {2, 1, 0}),
-      {"transpose", [](const auto& in) { return transpose(in[0], 0, -1); }, {away_from_zero({2, 3, 4})},
-       moved({4, 3, 2}, [](const auto& in, const Place& p) { return value(in[0], {p[2], p[1], p[0]}); })},
+      {"transpose",
+       [](const auto& in) { return transpose(in[0], 0, -1); },
+       {away_from_zero({2, 3, 4})},
+       moved({4, 3, 2},
+             [](const auto& in, const Place& p) {
+               return value(in[0], {p[2], p[1], p[0]});
+             })},
       slice_case("slice, first axis", {5, 3}, 0, 1, 4),
       slice_case("slice, last axis", {3, 5}, 1, 2, 4),
       slice_case("slice, middle axis", {2, 5, 3}, 1, 1, 3),
@@ -128,14 +134,26 @@ std::vector<OpCase> gradus::shape_ops_cases() {
       stack_case("stack, first axis", 0),
       stack_case("stack, middle axis", 1),
       stack_case("stack, last axis", 2),
-      view_case("reshape", {3, 4}, [](T x) { return x.reshape({2, -1}); }, {2, 6}, 0),
-      view_case("rows", {5, 3}, [](T x) { return x.rows(1, 3); }, {2, 3}, 3),
-      view_case("one row", {4, 3, 2}, [](T x) { return x[2]; }, {3, 2}, 12),
-      view_case("one row from the end", {4, 3}, [](T x) { return x[-1]; }, {3}, 9),
-      view_case("flatten", {2, 3, 4}, [](T x) { return flatten(x, 1); }, {2, 12}, 0),
-      view_case("flatten everything", {2, 3, 4}, [](T x) { return flatten(x); }, {24}, 0),
-      view_case("unsqueeze", {2, 3}, [](T x) { return unsqueeze(x, 1); }, {2, 1, 3}, 0),
-      view_case("squeeze", {2, 1, 3}, [](T x) { return squeeze(x, -2); }, {2, 3}, 0),
+      view_case(
+          "reshape", {3, 4},
+          [](T x) {
+            return x.reshape({2, -1});
+          },
+          {2, 6}, 0),
+      view_case(
+          "rows", {5, 3}, [](T x) { return x.rows(1, 3); }, {2, 3}, 3),
+      view_case(
+          "one row", {4, 3, 2}, [](T x) { return x[2]; }, {3, 2}, 12),
+      view_case(
+          "one row from the end", {4, 3}, [](T x) { return x[-1]; }, {3}, 9),
+      view_case(
+          "flatten", {2, 3, 4}, [](T x) { return flatten(x, 1); }, {2, 12}, 0),
+      view_case(
+          "flatten everything", {2, 3, 4}, [](T x) { return flatten(x); }, {24}, 0),
+      view_case(
+          "unsqueeze", {2, 3}, [](T x) { return unsqueeze(x, 1); }, {2, 1, 3}, 0),
+      view_case(
+          "squeeze", {2, 1, 3}, [](T x) { return squeeze(x, -2); }, {2, 3}, 0),
   };
 }
 
@@ -182,8 +200,7 @@ TEST_SUITE("shape_ops") {
 
   TEST_CASE("cat and stack need tensors that agree beyond the axis, and at least one") {
     const Tensor x = zeros({2, 3});
-    CHECK_THROWS_WITH_AS(cat({x, zeros({2, 4})}),
-                         "[cat] tensors differ beyond axis 0: f32 [2,3] and f32 [2,4]", Error);
+    CHECK_THROWS_WITH_AS(cat({x, zeros({2, 4})}), "[cat] tensors differ beyond axis 0: f32 [2,3] and f32 [2,4]", Error);
     CHECK_THROWS_WITH_AS(cat({x, zeros({2, 3}, DType::f64)}), doctest::Contains("tensors differ"), Error);
     CHECK_THROWS_WITH_AS(cat({x, Tensor()}), doctest::Contains("undefined"), Error);
     CHECK_THROWS_WITH_AS(cat(std::span<const Tensor>()), doctest::Contains("[cat] needs at least one"), Error);

@@ -39,6 +39,11 @@ int main(int argc, char** argv) {
 
   auto* demo = app.add_subcommand("demo", "digits and a small language model, in about a minute");
 
+  const auto is_first = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_first).empty()) {
+    std::fprintf(stderr, "gradus: there is no command '%s'; commands are list, check, train and demo\n", argv[1]);
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) { return app.exit(e) == 0 ? 0 : 2; }

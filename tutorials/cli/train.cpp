@@ -18,8 +18,10 @@ struct Finished {
 
 Finished run(const Experiment& experiment, const Request& request) {
   const auto start = std::chrono::steady_clock::now();
-  std::fprintf(stderr, "%s: %s; data: %s\n", experiment.name, experiment.what,
-               request.data.empty() ? experiment.data : request.data.c_str());
+  if (!request.quiet) {
+    std::fprintf(stderr, "%s: %s; data: %s\n", experiment.name, experiment.what,
+                 request.data.empty() ? experiment.data : request.data.c_str());
+  }
   Finished finished{&experiment, experiment.run(request)};
   finished.outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return finished;

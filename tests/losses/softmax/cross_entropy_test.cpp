@@ -68,9 +68,8 @@ void check_golden(const Golden& g, Form form) {
   INFO(g.at("case"));
   const Index N = Index(numbers(g, "shape")[0]);
   const bool hard = g.contains("labels");
-  CrossEntropyOptions o{.ignore_index = Index(numbers(g, "ignore")[0]),
-                        .label_smoothing = numbers(g, "smoothing")[0],
-                        .form = form};
+  CrossEntropyOptions o{
+      .ignore_index = Index(numbers(g, "ignore")[0]), .label_smoothing = numbers(g, "smoothing")[0], .form = form};
   if (g.at("reduction") != "mean") o.reduction = g.at("reduction") == "sum" ? Reduction::sum : Reduction::none;
   if (g.contains("weight")) o.weight = tensor(numbers(g, "weight"), DType::f64);
   Tensor z = matrix(numbers(g, "logits"), N).requires_grad_();

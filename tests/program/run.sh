@@ -1,0 +1,94 @@
+#!/bin/sh
+# The program as a user runs it: exit codes, one-line errors, equal bits for any number of threads, and training that
+# survives being killed.   usage: run.sh PROGRAM SOURCE_DIR
+set -eu
+gradus=$1
+source=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+failures=0
+
+ok() { echo "ok: $1"; }
+bad() {
+  echo "FAILED: $1"
+  failures=$((failures + 1))
+}
+# expect CODE TEXT COMMAND...: the exit code, and for errors exactly one line on stderr that holds TEXT.
+expect() {
+  code=$1 text=$2
+  shift 2
+  got=0
+  "$@" >out 2>err || got=$?
+  if [ "$got" -ne "$code" ]; then
+    bad "exit code $got, wanted $code: $*"
+    cat err
+  elif [ "$code" -ne 0 ] && { [ "$(wc -l <err)" -ne 1 ] || ! grep -qF -e "$text" err; }; then
+    bad "wanted one line with '$text': $*"
+    cat err
+  elif [ "$code" -eq 0 ] && ! grep -qF -e "$text" out; then
+    bad "wanted '$text' in the output: $*"
+  else
+    ok "$code $*"
+  fi
+}
+same() { if cmp -s "$1" "$2"; then ok "$3"; else bad "$3: the files differ"; fi; }
+
+# --- commands and bad input
+expect 0 "cross_entropy" "$gradus" list
+expect 0 '"experiments"' "$gradus" list --json
+for command in list check train demo; do expect 0 "gradus $command" "$gradus" $command --help; done
+expect 0 "agree" "$gradus" check cross_entropy
+expect 0 "agree" "$gradus" check all
+expect 2 "no loss 'nothing'" "$gradus" check nothing
+expect 2 "subcommand" "$gradus"
+expect 2 "bogus" "$gradus" bogus
+expect 2 "--steps" "$gradus" train digits --steps 0
+expect 2 "--steps" "$gradus" train digits --steps many
+expect 2 "--frobnicate" "$gradus" train digits --frobnicate
+expect 2 "no experiment 'nothing'" "$gradus" train nothing
+expect 2 "no/such/file" "$gradus" train lm --quiet --data no/such/file
+expect 2 "no/such/folder" "$gradus" train digits --quiet --save no/such/folder/f.safetensors --steps 5
+expect 2 "absent" "$gradus" train digits --quiet --resume absent.safetensors
+expect 77 "no CUDA device" "$gradus" train digits --device cuda
+printf 'too short' >short.txt
+expect 2 "longer" "$gradus" train lm --quiet --data short.txt
+
+# --- the same bits with one thread and two
+cat "$source"/engine/*.cpp >text.txt
+for threads in 1 2; do
+  OMP_NUM_THREADS=$threads "$gradus" train digits --quiet --steps 80 --save digits$threads.safetensors --report digits$threads >out
+  OMP_NUM_THREADS=$threads "$gradus" train lm --quiet --steps 12 --data text.txt --save lm$threads.safetensors >out
+done
+same digits1.safetensors digits2.safetensors "digits: the same parameters with 1 and 2 threads"
+same digits1/metrics.csv digits2/metrics.csv "digits: the same losses with 1 and 2 threads"
+same lm1.safetensors lm2.safetensors "language model with dropout: the same parameters with 1 and 2 threads"
+
+# --- killed at a random moment and resumed: the same bytes as a run that was left alone
+lm() { "$gradus" train lm --quiet --steps 40 --data text.txt --save-every 3 "$@"; }
+lm --save whole.safetensors --report whole >out
+for round in 1 2 3; do
+  rm -rf killed.safetensors killed
+  lm --save killed.safetensors --report killed >out 2>err &
+  pid=$!
+  while [ ! -e killed.safetensors ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+  sleep "0.$(od -An -N2 -tu2 /dev/urandom | awk '{ printf "%03d", $1 % 400 }')"
+  if kill -9 $pid 2>/dev/null; then moment="killed"; else moment="finished before it was killed"; fi
+  wait $pid 2>/dev/null || true
+  rows=$(wc -l <killed/metrics.csv)
+  lm --resume killed.safetensors --save killed.safetensors --report killed >out
+  same whole.safetensors killed.safetensors "round $round, $moment after $((rows - 1)) steps, resumed: the same checkpoint"
+  same whole/metrics.csv killed/metrics.csv "round $round: the same metrics"
+done
+
+# --- damaged and foreign checkpoints: one error, and the file is left alone
+head -c 5000 whole.safetensors >cut.safetensors
+cp cut.safetensors cut.copy
+expect 2 "cut.safetensors" lm --resume cut.safetensors --save other.safetensors
+same cut.safetensors cut.copy "a truncated checkpoint is left alone"
+cp "$source/README.md" foreign.safetensors
+expect 2 "foreign.safetensors" lm --resume foreign.safetensors
+expect 2 "experiment" "$gradus" train digits --quiet --resume whole.safetensors
+expect 2 "steps" "$gradus" train lm --quiet --data text.txt --steps 50 --resume whole.safetensors
+
+[ "$failures" -eq 0 ] || { echo "$failures failures"; exit 1; }
