@@ -54,12 +54,21 @@ template <class T> void sum_columns_on_cpu(const T* x, Index outer, Index n, Ind
 }
 
 struct Sum final : Op {
-  int first, last;
-  Sum(int f, int l) : first(f), last(l) {}
+  int first, last;  // the axes first..last-1
+  bool keepdim;
+  Sum(int f, int l, bool k) : first(f), last(l), keepdim(k) {}
   const char* name() const override { return "sum"; }
   Keep keep() const override { return Keep::nothing; }
-  Tensor forward(In in) override { return summed_over(in[0], first, last); }
-  void backward(const Tensor& dy, In, const Tensor&, Out dx) override { dx.add(0, repeated_to(dy, dx.shape(0))); }
+  Tensor forward(In in) override {
+    const Tensor y = summed_over(in[0], first, last);
+    const Shape& s = in[0].shape();
+    return keepdim ? y : y.untaped_view(s.slice(0, first).joined(s.slice(last, s.rank())));
+  }
+  void backward(const Tensor& dy, In, const Tensor&, Out dx) override {
+    Shape with_ones = dx.shape(0);
+    for (int axis = first; axis < last; ++axis) with_ones = with_ones.with(axis, 1);
+    dx.add(0, repeated_to(dy.untaped_view(with_ones), dx.shape(0)));
+  }
 };
 
 // y = x_k with k = argmax (sign 1) or argmin (sign -1) of each row      dx_k += dy
@@ -184,7 +193,7 @@ Tensor summed_over(const Tensor& x, int first, int last) {
       if (inner == 1) return launch_rows(x.device(), outer, n, SumRow<T>{in, n, out});
       return launch_grid(x.device(), outer, inner, SumColumns<T>{in, n, inner, out});
     }
-    if (inner > 1) return sum_columns_on_cpu(in, outer, n, inner, out);
+    if (inner != 1) return sum_columns_on_cpu(in, outer, n, inner, out);
     if (outer > 1) return launch_rows(x.device(), outer, n, SumRow<T>{in, n, out});
     if (outer == 1) out[0] = block_sum<T>(n, [=](Index i) { return in[i]; });
   });
@@ -199,17 +208,15 @@ Tensor sum(At x, std::vector<int> axes, bool keepdim) {
   for (int& axis : axes) axis = checked_axis("sum", x->shape(), axis);
   std::sort(axes.begin(), axes.end());
   axes.erase(std::unique(axes.begin(), axes.end()), axes.end());
-  Shape shape = x->shape();
+  if (axes.empty()) return x;
   Tensor y = x;
   while (!axes.empty()) {  // from the right, a run of neighbouring axes at a time
     const int last = axes.back();
     int first = last;
     for (axes.pop_back(); !axes.empty() && axes.back() == first - 1; axes.pop_back()) --first;
-    y = apply(Sum(first, last + 1), At(y, x.line));
-    if (keepdim) continue;
-    for (int axis = last; axis >= first; --axis) shape = shape.without(axis);
+    y = apply(Sum(first, last + 1, keepdim), At(y, x.line));
   }
-  return keepdim || y.shape() == shape ? y : y.reshape(shape, x.line);
+  return y;
 }
 
 Tensor sum(At x) { return sum(x, {}); }
