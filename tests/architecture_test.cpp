@@ -116,7 +116,7 @@ TEST_SUITE("architecture") {
     }
   }
 
-  TEST_CASE("every file opens with a comment that says what it is; a .cpp may leave that to its header") {
+  TEST_CASE("every file opens with a comment that says what it is, a .cpp may leave that to its header") {
     for (const Source& source : sources({"engine", "ops", "losses", "models", "cuda", "tutorials"})) {
       const bool printed_in_readme = fs::path(source.path).parent_path() == "tutorials";
       if (opens_with_comment(source) || printed_in_readme) continue;

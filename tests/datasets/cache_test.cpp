@@ -61,7 +61,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 }  // namespace
 
 TEST_SUITE("datasets/cache") {
-  TEST_CASE("GRADUS_DATA comes before XDG_CACHE_HOME, which comes before HOME; an empty one counts as none") {
+  TEST_CASE("GRADUS_DATA comes before XDG_CACHE_HOME, which comes before HOME, an empty one counts as none") {
     Environment home("HOME", "/h"), xdg("XDG_CACHE_HOME", "/x"), data("GRADUS_DATA", "/d");
     CHECK(data_dir("digits") == "/d/digits");
     Environment no_data("GRADUS_DATA", "");

@@ -63,7 +63,7 @@ TEST_SUITE("checkpoint") {
               .passed);
   }
 
-  TEST_CASE("f may reach its parameters by itself, as a layer does, when they are listed; grad touches no .grad") {
+  TEST_CASE("f may reach its parameters by itself, as a layer does, when they are listed, grad touches no .grad") {
     Tape tape;
     Tensor x = toy::parameter({1, 2}), w = toy::parameter({3, 4}).named("w");
     const auto layer = [&](const std::vector<Tensor>& in) { return toy::mul(in[0], w); };

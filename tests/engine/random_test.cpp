@@ -31,7 +31,7 @@ TEST_SUITE("random") {
     CHECK(philox(0xdeadbeef00c0ffee, 0x123456789abcdef0) == Philox{0x903d7113, 0xf7160c1a, 0xac538287, 0xc063d358});
   }
 
-  TEST_CASE("uniform numbers lie in [0,1), evenly; normal ones have mean 0 and variance 1") {
+  TEST_CASE("uniform numbers lie in 0..1, evenly, normal ones have mean 0 and variance 1") {
     Rng rng(1);
     const std::vector<double> u = rand({20000}, rng, DType::f64).to_vector(),
                               z = randn({20000}, rng, DType::f64).to_vector();

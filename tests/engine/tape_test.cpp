@@ -162,7 +162,7 @@ TEST_SUITE("tape") {
     CHECK(tape.find(w) == -1);
   }
 
-  TEST_CASE("an op with an optional input leaves it undefined; the first one is required") {
+  TEST_CASE("an op with an optional input leaves it undefined, the first one is required") {
     struct MaybeAdd final : Op {
       const char* name() const override { return "maybe_add"; }
       Tensor forward(In in) override { return in[1] ? toy::Add{}.forward(in) : in[0].clone(); }

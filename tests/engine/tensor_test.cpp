@@ -130,7 +130,7 @@ TEST_SUITE("tensor") {
     CHECK(zeros({1}).named("out").name() == "encoder.out");
   }
 
-  TEST_CASE("printing shows name, type, shape and values; long axes are shortened") {
+  TEST_CASE("printing shows name, type, shape and values, long axes are shortened") {
     CHECK(to_text(tensor({1, 2.5, -3, 4}, {2, 2}).named("w")) == "'w' f32 [2,2] = [[1, 2.5], [-3, 4]]");
     CHECK(to_text(scalar(0.1, DType::f64)) == "f64 [] = 0.1");
     CHECK(to_text(zeros({0})) == "f32 [0] = []");

@@ -125,7 +125,7 @@ TEST_SUITE("models/transformer") {
     }
   }
 
-  TEST_CASE("too many tokens and unknown tokens are errors; rotary positions have no limit") {
+  TEST_CASE("too many tokens and unknown tokens are errors, rotary positions have no limit") {
     Transformer model(small(Position::learned), Rng(1)), rotary(small(Position::rotary), Rng(1));
     const Tensor seven = token_ids({0, 1, 2, 3, 4, 5, 6}, 1);
     CHECK_THROWS_WITH_AS(model(seven), Contains("7 tokens exceed context = 6"), Error);

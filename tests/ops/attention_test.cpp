@@ -81,7 +81,7 @@ TEST_SUITE("attention") {
     CHECK(value_at(after, 7) != value_at(before, 7));
   }
 
-  TEST_CASE("scores of 1e4 in f32 pick the greatest key; equal keys give the mean of the values") {
+  TEST_CASE("scores of 1e4 in f32 pick the greatest key, equal keys give the mean of the values") {
     const Tensor q = tensor({1e4}, {1, 1, 1, 1}), v = tensor({1, 2, 3}, {1, 1, 3, 1});
     CHECK(scaled_dot_product_attention(q, tensor({0, 1, -1}, {1, 1, 3, 1}), v).item() == 2);
     CHECK(scaled_dot_product_attention(q, zeros({1, 1, 3, 1}), v).item() == doctest::Approx(2));
@@ -112,7 +112,7 @@ TEST_SUITE("attention") {
     }
   }
 
-  TEST_CASE("shapes that do not fit are named; causal needs a key for each query; scale must be positive") {
+  TEST_CASE("shapes that do not fit are named, causal needs a key for each query, scale must be positive") {
     const Tensor q = zeros({1, 2, 3, 4}), k = zeros({1, 2, 5, 4}), v = zeros({1, 2, 5, 6});
     const auto f = scaled_dot_product_attention;
     CHECK_THROWS_WITH_AS(f(q, k, zeros({1, 2, 4, 6}), {}),

@@ -121,7 +121,7 @@ TEST_SUITE("reduce") {
     }
   }
 
-  TEST_CASE("the sum of nothing is 0, its mean NaN, its logsumexp -inf; max, min and argmax have no answer") {
+  TEST_CASE("the sum of nothing is 0, its mean NaN, its logsumexp -inf, max, min and argmax have no answer") {
     const Tensor x = zeros({2, 0});
     CHECK(sum(x).item() == 0);
     CHECK(sum(x, {1}).to_vector() == Values{0, 0});
@@ -159,7 +159,7 @@ TEST_SUITE("reduce") {
     CHECK(argmax(f64({-inf, -inf}), 0).item() == 0);
   }
 
-  TEST_CASE("logsumexp of -inf only is -inf with gradient 0; +inf wins and takes the gradient") {
+  TEST_CASE("logsumexp of -inf only is -inf with gradient 0, +inf wins and takes the gradient") {
     const auto lse = [](const Tensor& v) { return logsumexp(v, 0); };
     CHECK(lse(f64({-inf, -inf})).item() == -inf);
     CHECK(slopes(f64({-inf, -inf}), lse) == Values{0, 0});
@@ -177,7 +177,7 @@ TEST_SUITE("reduce") {
     CHECK(slopes(x, [](const Tensor& v) { return logsumexp(v, 0); })[1] == doctest::Approx(1e-20).epsilon(1e-12));
   }
 
-  TEST_CASE("var: NaN when n = correction, as in PyTorch; no cancellation under a large mean") {
+  TEST_CASE("var: NaN when n = correction, as in PyTorch, no cancellation under a large mean") {
     CHECK(std::isnan(var(f64({3}), 0).item()));
     CHECK(var(f64({3}), 0, 0).item() == 0);
     CHECK(var(f64({1e8 + 1, 1e8 + 2, 1e8 + 3}), 0).item() == doctest::Approx(1).epsilon(1e-12));

@@ -72,7 +72,7 @@ TEST_SUITE("regularize") {
     CHECK(g == y);
   }
 
-  TEST_CASE("the mask follows from seed and position; each call moves on to another") {
+  TEST_CASE("the mask follows from seed and position, each call moves on to another") {
     Rng rng(3), again(3);
     const Tensor x = ones({65});
     const Values first = dropout(x, 0.5, rng).to_vector();
@@ -83,7 +83,7 @@ TEST_SUITE("regularize") {
     CHECK(dropout(x, 0.5, again).to_vector() == second);
   }
 
-  TEST_CASE("p = 0 is the identity and takes no random numbers; p = 1 and beyond is an error") {
+  TEST_CASE("p = 0 is the identity and takes no random numbers, p = 1 and beyond is an error") {
     Rng rng(4);
     const Tensor x = ones({3});
     CHECK(dropout(x, 0, rng).handle() == x.handle());
@@ -95,7 +95,7 @@ TEST_SUITE("regularize") {
     CHECK_THROWS_WITH_AS(dropout(Tensor(), 0.5, rng), doctest::Contains("undefined"), Error);
   }
 
-  TEST_CASE("stop_gradient passes the value and nothing back; scale_gradient multiplies what goes back") {
+  TEST_CASE("stop_gradient passes the value and nothing back, scale_gradient multiplies what goes back") {
     const Tensor x = tensor({2, -3}, DType::f64);
     CHECK(slopes(x, [](const Tensor& v) { return v * stop_gradient(v); }) == Values{2, -3});
     CHECK(slopes(x, [](const Tensor& v) { return v + scale_gradient(v, -1) * 3.0; }) == Values{-2, -2});

@@ -104,7 +104,7 @@ TEST_SUITE("select") {
     CHECK_THROWS_WITH_AS(equal(zeros({2}), zeros({3})), doctest::Contains("[equal] shapes [2] and [3]"), Error);
   }
 
-  TEST_CASE("masks combine by and, or, not; anything but 0 counts as true") {
+  TEST_CASE("masks combine by and, or, not, anything but 0 counts as true") {
     const Tensor a = tensor({0, 0, 1, 2}, DType::u8), b = tensor({0, 1, 0, 1}, DType::u8);
     CHECK(logical_and(a, b).to_vector() == Values{0, 0, 0, 1});
     CHECK(logical_or(a, b).to_vector() == Values{0, 1, 1, 1});

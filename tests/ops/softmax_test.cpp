@@ -85,7 +85,7 @@ TEST_SUITE("softmax") {
     CHECK(slopes(x, [](const Tensor& v) { return softmax(v)[2]; })[1] == 0);
   }
 
-  TEST_CASE("a row of -inf only, or with NaN anywhere, is NaN throughout; other rows are not touched") {
+  TEST_CASE("a row of -inf only, or with NaN anywhere, is NaN throughout, other rows are not touched") {
     const Tensor x = tensor({-inf, -inf, 1, NaN, 0, 0}, {3, 2}, DType::f64);
     for (const Tensor& y : {softmax(x), log_softmax(x)}) {
       for (const Index i : {0, 1, 2, 3}) CHECK(std::isnan(value_at(y, i)));
@@ -93,7 +93,7 @@ TEST_SUITE("softmax") {
     }
   }
 
-  TEST_CASE("empty rows stay empty; scalars, integers and undefined tensors are errors") {
+  TEST_CASE("empty rows stay empty, scalars, integers and undefined tensors are errors") {
     CHECK(softmax(zeros({3, 0})).shape() == Shape{3, 0});
     CHECK(log_softmax(zeros({0, 3}), 0).shape() == Shape{0, 3});
     CHECK_THROWS_WITH_AS(softmax(scalar(1)), "[softmax] axis -1 does not exist in shape []", Error);

@@ -118,7 +118,7 @@ TEST_SUITE("vector_math") {
     CHECK(vmath::tanh(tiny) == tiny);
   }
 
-  TEST_CASE("exp ends where the type ends: the last finite value, then infinity; the last denormal, then 0") {
+  TEST_CASE("exp ends where the type ends: the last finite value, then infinity, the last denormal, then 0") {
     CHECK(std::isfinite(vmath::exp(709.782712893384)));
     CHECK(std::isinf(vmath::exp(std::nextafter(709.782712893384, 1000.))));
     CHECK(vmath::exp(-745.1) == std::numeric_limits<double>::denorm_min());

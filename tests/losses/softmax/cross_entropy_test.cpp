@@ -137,7 +137,7 @@ TEST_SUITE("cross_entropy") {
     }
   }
 
-  TEST_CASE("mean divides by the weights of the labels that count; by N for soft targets") {
+  TEST_CASE("mean divides by the weights of the labels that count, by N for soft targets") {
     const Tensor z = distinct({3, 2}), weight = tensor({1, 4}, DType::f64), t = labels({1, 0, -100});
     const double total = cross_entropy(z, t, {.weight = weight, .reduction = Reduction::sum}).item();
     CHECK(cross_entropy(z, t, {.weight = weight}).item() == doctest::Approx(total / 5).epsilon(1e-15));
@@ -171,7 +171,7 @@ TEST_SUITE("cross_entropy") {
     CHECK(gradient(distinct({3, 1}), labels({0, 0, 0})) == Values(3, 0));
   }
 
-  TEST_CASE("NaN in an ignored row reaches neither the loss nor the gradient; elsewhere it reaches both") {
+  TEST_CASE("NaN in an ignored row reaches neither the loss nor the gradient, elsewhere it reaches both") {
     for (const Form form : {Form::closed, Form::definition}) {
       const Tensor z = matrix({NaN, 1, inf, 0, 2, 1}, 2);
       const CrossEntropyOptions o{.ignore_index = 1, .form = form};
@@ -182,7 +182,7 @@ TEST_SUITE("cross_entropy") {
     }
   }
 
-  TEST_CASE("a logit of -inf whose target is 0 costs nothing; the loss of an impossible label is infinite") {
+  TEST_CASE("a logit of -inf whose target is 0 costs nothing, the loss of an impossible label is infinite") {
     for (const Form form : {Form::closed, Form::definition}) {
       const CrossEntropyOptions o{.form = form};
       const Tensor z = matrix({0, -inf, 0}, 1), soft = matrix({0.5, 0, 0.5}, 1);
