@@ -18,7 +18,7 @@ MultiHeadAttention::MultiHeadAttention(Index width, Index num_heads, Rng&& rng, 
   if (rotary && width / heads % 2 != 0) fail("MultiHeadAttention", "rotary needs an even width per head: " + sizes);
 }
 
-Tensor MultiHeadAttention::operator()(At x) const {
+Tensor MultiHeadAttention::operator()(At x, const Tensor& key_mask) const {
   const Index width = out.weight.size(0);
   if (x->rank() != 3 || x->size(2) != width) {
     fail("MultiHeadAttention", "needs [B,T," + std::to_string(width) + "], got " + x->describe());
@@ -26,7 +26,8 @@ Tensor MultiHeadAttention::operator()(At x) const {
   const Index batch = x->size(0), time = x->size(1);
   const Tensor parts = permute(qkv(x).reshape({batch, time, 3, heads, width / heads}), {2, 0, 3, 1, 4});
   const Tensor q = parts[0], k = parts[1], v = parts[2];  // [B,H,T,D/H]
-  const Tensor mixed = scaled_dot_product_attention(rotary ? rope(q) : q, rotary ? rope(k) : k, v, {.causal = causal});
+  const Tensor mixed = scaled_dot_product_attention(rotary ? rope(q) : q, rotary ? rope(k) : k, v,
+                                                    {.causal = causal, .key_mask = key_mask});
   return out(permute(mixed, {0, 2, 1, 3}).reshape({batch, time, width}));
 }
 

@@ -24,7 +24,8 @@ class MultiHeadAttention final : public Module {
 
   MultiHeadAttention(Index width, Index num_heads, Rng&& rng, AttentionLayerOptions options = {});
   void list(Parts& parts) override { parts.add("qkv", qkv), parts.add("out", out); }
-  Tensor operator()(At x) const;  // [B,T,D] -> [B,T,D]
+  // [B,T,D] -> [B,T,D]; key_mask u8 [B,T], 0 where x is padding: those positions are seen by none.
+  Tensor operator()(At x, const Tensor& key_mask = {}) const;
 };
 
 }  // namespace gradus

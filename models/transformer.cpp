@@ -30,8 +30,8 @@ void Block::list(Parts& parts) {
   parts.add("dropout", dropout);
 }
 
-Tensor Block::operator()(At x) {
-  const Tensor h = x + dropout(attention(norm1(x)));
+Tensor Block::operator()(At x, const Tensor& key_mask) {
+  const Tensor h = x + dropout(attention(norm1(x), key_mask));
   return h + dropout(mlp(norm2(h)));
 }
 
@@ -61,7 +61,7 @@ void Transformer::list(Parts& parts) {
   if (head) parts.add("head", *head);
 }
 
-Tensor Transformer::hidden(const Tensor& ids) {
+Tensor Transformer::hidden(const Tensor& ids, const Tensor& key_mask) {
   if (ids.rank() != 2) fail("Transformer", "needs token ids [B,T], got " + ids.describe());
   const Index time = ids.size(1);
   Tensor h = token(ids);  // [B,T,D]
@@ -73,7 +73,7 @@ Tensor Transformer::hidden(const Tensor& ids) {
     h = h + position->weight.rows(0, time);
   }
   h = dropout(h);
-  for (Block& block : blocks) h = block(h);
+  for (Block& block : blocks) h = block(h, key_mask);
   return norm(h);
 }
 

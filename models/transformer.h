@@ -42,7 +42,7 @@ class Block final : public Module {
 
   Block(const TransformerOptions& options, Rng&& rng);
   void list(Parts& parts) override;
-  Tensor operator()(At x);  // [B,T,D] -> [B,T,D]
+  Tensor operator()(At x, const Tensor& key_mask = {});  // [B,T,D] -> [B,T,D]
 };
 
 class Transformer final : public Module {
@@ -57,7 +57,8 @@ class Transformer final : public Module {
 
   Transformer(const TransformerOptions& given, Rng&& rng);
   void list(Parts& parts) override;
-  Tensor hidden(const Tensor& ids);      // int [B,T] -> [B,T,D]
+  // int [B,T] -> [B,T,D]; key_mask u8 [B,T], 0 where ids are padding: no other position sees those.
+  Tensor hidden(const Tensor& ids, const Tensor& key_mask = {});
   Tensor operator()(const Tensor& ids);  // int [B,T] -> [B,T,V]
 };
 

@@ -31,15 +31,21 @@ struct Sizes {
 // The keys that query t may see: all, or the first t + 1 + (S - T).
 Index visible(bool causal, const Sizes& n, Index t) { return causal ? t + 1 + n.keys - n.queries : n.keys; }
 
-// P [T,S] for one head.
+// P [T,S] for one head. open [S] says which keys may be seen; null: all.
 template <class T>
-void probabilities(Device& device, const Sizes& n, const T* q, const T* k, T scale, bool causal, T* p) {
+void probabilities(Device& device, const Sizes& n, const T* q, const T* k, T scale, bool causal,
+                   const std::uint8_t* open, T* p) {
   device.gemm(dtype_of<T>, {false, true, false, n.queries, n.keys, n.width, 1, 0, 0, 0}, q, k, p);
   const CpuTeam team;
   for (Index t = 0; t < n.queries; ++t) {
     T* row = p + t * n.keys;
     const Index seen = visible(causal, n, t);
+    if (open) team.each(seen, [=](Index j) { row[j] = open[j] ? row[j] : -vmath::infinity<T>; });
     const T m = team.max<T>(seen, [=](Index j) { return row[j]; });
+    if (m == -vmath::infinity<T>) {  // no key to see
+      std::fill_n(row, n.keys, T(0));
+      continue;
+    }
     team.each(seen, [=](Index j) { row[j] = vmath::exp(scale * (row[j] - m)); });
     const T z = team.sum<T>(seen, [=](Index j) { return row[j]; });
     team.each(seen, [=](Index j) { row[j] /= z; });
@@ -50,7 +56,8 @@ void probabilities(Device& device, const Sizes& n, const T* q, const T* k, T sca
 struct Attention final : Op {
   double scale;
   bool causal;
-  Attention(double s, bool c) : scale(s), causal(c) {}
+  Tensor key_mask;
+  Attention(double s, bool c, Tensor m) : scale(s), causal(c), key_mask(std::move(m)) {}
   const char* name() const override { return "scaled_dot_product_attention"; }
   Keep keep() const override { return Keep::both; }
 
@@ -61,7 +68,8 @@ struct Attention final : Op {
       const T *q = in[0].data<T>(), *k = in[1].data<T>(), *v = in[2].data<T>();
       T* out = y.data_mut<T>();
       each_head<T>(n, 1, [&](Index h, T* p) {
-        probabilities(y.device(), n, q + h * n.queries * n.width, k + h * n.keys * n.width, T(scale), causal, p);
+        probabilities(y.device(), n, q + h * n.queries * n.width, k + h * n.keys * n.width, T(scale), causal,
+                      open_keys(in, h), p);
         y.device().gemm(dtype_of<T>, {false, false, false, n.queries, n.value_width, n.keys, 1, 0, 0, 0}, p,
                         v + h * n.keys * n.value_width, out + h * n.queries * n.value_width);
       });
@@ -79,7 +87,7 @@ struct Attention final : Op {
       each_head<T>(n, 2, [&](Index h, T* p) {
         const T *qh = q + h * n.queries * n.width, *kh = k + h * n.keys * n.width, *vh = v + h * n.keys * n.value_width;
         const T *gh = g + h * n.queries * n.value_width, *yh = out + h * n.queries * n.value_width;
-        probabilities(device, n, qh, kh, T(scale), causal, p);
+        probabilities(device, n, qh, kh, T(scale), causal, open_keys(in, h), p);
         if (dv) {
           device.gemm(dtype_of<T>, {true, false, true, n.keys, n.value_width, n.queries, 1, 0, 0, 0}, p, gh,
                       dv + h * n.keys * n.value_width);
@@ -107,6 +115,10 @@ struct Attention final : Op {
   }
 
  private:
+  const std::uint8_t* open_keys(In in, Index h) const {
+    if (!key_mask) return nullptr;
+    return key_mask.data<std::uint8_t>() + h / in[0].size(1) * in[1].size(2);  // head h belongs to batch item h / H
+  }
   // f(h, scratch) for each (batch, head); scratch holds `matrices` of size [T,S].
   template <class T, class F> static void each_head(const Sizes& n, Index matrices, const F& f) {
     const Index work = std::max<Index>(1, n.queries * n.keys * (n.width + n.value_width));
@@ -117,15 +129,16 @@ struct Attention final : Op {
   }
 };
 
-Tensor definition(At q, const Tensor& k, const Tensor& v, double scale, bool causal) {
+Tensor definition(At q, const Tensor& k, const Tensor& v, double scale, const AttentionOptions& options) {
+  const Index B = q->size(0), T = q->size(2), S = k.size(2);
+  Tensor hidden = zeros({1, 1, T, S}, DType::u8);  // pairs of a query and a key that must not meet
+  if (options.causal) hidden = greater(arange(S), arange(T).reshape({T, 1}) + double(S - T)).reshape({1, 1, T, S});
+  if (options.key_mask) hidden = logical_or(hidden, logical_not(options.key_mask).reshape({B, 1, 1, S}));
   const Tensor product = matmul(q, k, {.transpose_b = true});  // [B,H,T,S]
-  Tensor scores = At(product, q.line) * scale;
-  if (causal) {
-    const Index queries = q->size(2), keys = k.size(2);
-    const Tensor query = (arange(queries).reshape({queries, 1}) + double(keys - queries));
-    scores = masked_fill(At(scores, q.line), greater(arange(keys), query), -vmath::infinity<double>);
-  }
-  const Tensor p = softmax(At(scores, q.line));
+  const Tensor scaled = At(product, q.line) * scale;
+  const Tensor scores = masked_fill(At(scaled, q.line), hidden, -1e30);  // e^-1e30 = 0
+  const Tensor soft = softmax(At(scores, q.line));
+  const Tensor p = masked_fill(At(soft, q.line), hidden, 0);  // also where all is hidden
   return matmul(At(p, q.line), v);
 }
 
@@ -147,8 +160,13 @@ Tensor scaled_dot_product_attention(At q, const Tensor& k, const Tensor& v, Atte
   }
   const double scale = options.scale != 0 ? options.scale : 1 / std::sqrt(double(std::max<Index>(1, q->size(3))));
   if (!(scale > 0)) fail(op, "needs a positive scale, got " + std::to_string(scale));
-  if (options.form == Form::definition) return definition(q, k, v, scale, options.causal);
-  return apply(Attention(scale, options.causal), q, k, v);
+  if (const Tensor& mask = options.key_mask;
+      mask && (mask.dtype() != DType::u8 || mask.shape() != Shape{k.size(0), k.size(2)})) {
+    fail(op, "needs a key_mask u8 [" + std::to_string(k.size(0)) + "," + std::to_string(k.size(2)) + "], got " +
+                 mask.describe());
+  }
+  if (options.form == Form::definition) return definition(q, k, v, scale, options);
+  return apply(Attention(scale, options.causal, options.key_mask), q, k, v);
 }
 
 }  // namespace gradus

@@ -61,47 +61,6 @@ struct SquaredDistanceMatrix final : Op {
   }
 };
 
-// y = |x|        dx = dy x / |x|, 0 at 0
-template <class T> struct NormForward {
-  Index n;
-  const T* x;
-  T* y;
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const T* row = x + r * n;
-    const T s = std::sqrt(team.template sum<T>(n, [=](Index j) { return row[j] * row[j]; }));
-    if (team.leads()) y[r] = s;
-  }
-};
-template <class T> struct NormBackward {
-  Index n;
-  const T *dy, *x, *y;
-  T* dx;
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const T *row = x + r * n, g = y[r] > 0 ? dy[r] / y[r] : T(0);
-    T* to = dx + r * n;
-    team.each(n, [=](Index j) { to[j] += g * row[j]; });
-  }
-};
-struct Norm final : Op {
-  const char* name() const override { return "norm"; }
-  Keep keep() const override { return Keep::both; }
-  Tensor forward(In in) override {
-    const Tensor& x = in[0];
-    Tensor y = empty(x.shape().without(x.rank() - 1), x.dtype(), x.device());
-    dispatch_float("norm", x.dtype(), [&]<class T>() {
-      launch_rows(x.device(), y.numel(), x.size(-1), NormForward<T>{x.size(-1), x.data<T>(), y.data_mut<T>()});
-    });
-    return y;
-  }
-  void backward(const Tensor& dy, In in, const Tensor& y, Out dx) override {
-    const Tensor& x = in[0];
-    dispatch_float("norm", x.dtype(), [&]<class T>() {
-      launch_rows(x.device(), y.numel(), x.size(-1),
-                  NormBackward<T>{x.size(-1), dy.data<T>(), x.data<T>(), y.data<T>(), dx.into(0).data_mut<T>()});
-    });
-  }
-};
-
 void check_rows(std::string_view op, const Tensor& u, const Tensor& v) {
   check_same_kind(op, u, v);
   if (u.rank() == 0 || u.shape() != v.shape()) {
@@ -133,11 +92,6 @@ Tensor squared_distance(At u, const Tensor& v) {
   check_rows("squared_distance", u, v);
   const Tensor gap = u - At(v, u.line);
   return dot(At(gap, u.line), gap);
-}
-
-Tensor norm(At x) {
-  checked_axis("norm", x->shape(), -1);
-  return apply(Norm{}, x);
 }
 
 Tensor euclidean_distance(At u, const Tensor& v) {

@@ -8,7 +8,6 @@ namespace gradus {
 Tensor dot(At u, const Tensor& v);                 // [..,D], [..,D] -> [..]   sum_j u_j v_j
 Tensor cosine_similarity(At u, const Tensor& v);   // [..,D], [..,D] -> [..]   <u,v> / (|u| |v|)
 Tensor squared_distance(At u, const Tensor& v);    // [..,D], [..,D] -> [..]   |u - v|^2
-Tensor norm(At x);                                 // [..,D] -> [..]           |x|, subgradient 0 at 0
 Tensor euclidean_distance(At u, const Tensor& v);  // [..,D], [..,D] -> [..]   |u - v|
 
 Tensor cosine_matrix(At u, const Tensor& v);  // [N,D], [M,D] -> [N,M]

@@ -1,25 +1,10 @@
-// Elementwise arithmetic and functions. Formulas and derivatives stand in math.cpp, side by side.
+// Elementwise functions, and with them the arithmetic of ops/arithmetic.h. Formulas and derivatives stand in math.cpp.
 //
-// Shapes: binary ops broadcast (NumPy's rule); types must agree. Real-valued domains as in <cmath>: log(-1) is NaN,
-// log(0) is -inf; a debug tape stops there and names the line.
+// Real-valued domains as in <cmath>: log(-1) is NaN, log(0) is -inf; a debug tape stops there and names the line.
 #pragma once
-#include "engine/tensor.h"
+#include "ops/arithmetic.h"
 
 namespace gradus {
-
-Tensor operator+(At a, At b);
-Tensor operator-(At a, At b);
-Tensor operator*(At a, At b);
-Tensor operator/(At a, At b);
-Tensor operator+(At x, double c);
-Tensor operator+(double c, At x);
-Tensor operator-(At x, double c);
-Tensor operator-(double c, At x);
-Tensor operator*(At x, double c);
-Tensor operator*(double c, At x);
-Tensor operator/(At x, double c);
-Tensor operator/(double c, At x);
-Tensor operator-(At x);
 
 Tensor exp(At x);
 Tensor expm1(At x);

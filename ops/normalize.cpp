@@ -9,7 +9,7 @@
 //   dx_j = r (g_j - mean(g) - h_j mean(g h)).
 // Kept: x, weight, and per row mean and r, so h is recomputed instead of stored.
 //
-// l2_normalize. y = x / |x|:  dx = (dy - y <dy, y>) / |x|, the part of dy along y removed.
+// norm. y = |x|:  dx = dy x / |x|.   l2_normalize. y = x / |x|:  dx = (dy - y <dy, y>) / |x|, the part of dy along y removed.
 #include "ops/normalize.h"
 
 #include "ops/broadcast.h"
@@ -99,22 +99,66 @@ struct LayerNorm final : Op {
   }
 };
 
+// |x| with the greatest element divided out, so that squares neither overflow nor vanish.
+template <class T, class Team> HD T length_of(Team team, Index n, const T* x) {
+  const T m = team.template max<T>(n, [=](Index j) { return x[j] < 0 ? -x[j] : x[j]; });
+  if (m != m || m == vmath::infinity<T>) return m;
+  if (!(m > 0)) return 0;
+  return m * std::sqrt(team.template sum<T>(n, [=](Index j) { return (x[j] / m) * (x[j] / m); }));
+}
+
+template <class T> struct NormForward {
+  Index n;
+  const T* x;
+  T* y;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const T length = length_of(team, n, x + r * n);
+    if (team.leads()) y[r] = length;
+  }
+};
+template <class T> struct NormBackward {
+  Index n;
+  const T *dy, *x, *y;
+  T* dx;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const T *row = x + r * n, g = dy[r], length = y[r];
+    T* to = dx + r * n;
+    if (length == 0) return;
+    team.each(n, [=](Index j) { to[j] += g * (row[j] / length); });
+  }
+};
+struct Norm final : Op {
+  const char* name() const override { return "norm"; }
+  Keep keep() const override { return Keep::both; }
+  Tensor forward(In in) override {
+    const Tensor& x = in[0];
+    const Index n = x.size(-1);
+    Tensor y = empty(x.shape().without(x.rank() - 1), x.dtype(), x.device());
+    dispatch_float("norm", x.dtype(), [&]<class T>() {
+      launch_rows(x.device(), y.numel(), n, NormForward<T>{n, x.data<T>(), y.data_mut<T>()});
+    });
+    return y;
+  }
+  void backward(const Tensor& dy, In in, const Tensor& y, Out dx) override {
+    const Tensor& x = in[0];
+    const Index n = x.size(-1);
+    dispatch_float("norm", x.dtype(), [&]<class T>() {
+      launch_rows(x.device(), y.numel(), n,
+                  NormBackward<T>{n, dy.data<T>(), x.data<T>(), y.data<T>(), dx.into(0).data_mut<T>()});
+    });
+  }
+};
+
 struct L2Normalize {
   static constexpr auto name = "l2_normalize";
   static constexpr Keep keep = Keep::both;
-  // |x| with the greatest element divided out, so that squares neither overflow nor vanish.
-  template <class T, class Team> HD T norm(Team team, Index n, const T* x) const {
-    const T m = team.template max<T>(n, [=](Index j) { return x[j] < 0 ? -x[j] : x[j]; });
-    if (!(m > 0) || m == vmath::infinity<T>) return m != m ? m : n && m > 0 ? m : T(0);
-    return m * std::sqrt(team.template sum<T>(n, [=](Index j) { return (x[j] / m) * (x[j] / m); }));
-  }
   template <class T, class Team> HD void forward(Team team, Index n, const T* x, T* y) const {
-    const T length = norm(team, n, x);
+    const T length = length_of(team, n, x);
     team.each(n, [=](Index j) { y[j] = length == 0 ? T(0) : x[j] / length; });
   }
   template <class T, class Team>
   HD void backward(Team team, Index n, const T* dy, const T* x, const T* y, T* dx) const {
-    const T length = norm(team, n, x);
+    const T length = length_of(team, n, x);
     if (length == 0) return;
     const T along = team.template sum<T>(n, [=](Index j) { return dy[j] * y[j]; });
     team.each(n, [=](Index j) { dx[j] += (dy[j] - y[j] * along) / length; });
@@ -135,6 +179,11 @@ Tensor layer_norm(At x, const Tensor& weight, const Tensor& bias, double eps) {
   check_affine(x, weight, "weight");
   check_affine(x, bias, "bias");
   return apply(LayerNorm(eps), x, weight, bias);
+}
+
+Tensor norm(At x) {
+  checked_axis("norm", x->shape(), -1);
+  return apply(Norm{}, x);
 }
 
 Tensor l2_normalize(At x) { return apply(RowOp{L2Normalize{}}, x); }

@@ -1,11 +1,9 @@
-// Reductions over one axis, several axes or all: sum, mean, max, min, logsumexp, var; argmax and sort without a gradient.
+// Reductions over one axis, several axes or all: sum, mean, max, min, logsumexp, var.
 //
 // Axes count from the front, -1 is the last; no axes means all of them. keepdim leaves size 1 where an axis was.
 // Sums run in a fixed order, so the result does not depend on the number of threads.
 // Empty axes: sum 0, mean NaN as in PyTorch, logsumexp -inf; max, min and argmax are an error.
 #pragma once
-#include <optional>
-
 #include "engine/tensor.h"
 
 namespace gradus {
@@ -25,14 +23,6 @@ Tensor min(At x, int axis, bool keepdim = false);
 // y = log sum_j e^{x_j} = m + log sum_j e^{x_j - m}, m = max x        dy/dx_j = e^{x_j - y}
 // All -inf gives -inf with gradient 0; +inf gives +inf.
 Tensor logsumexp(At x, int axis, bool keepdim = false);
-
-// Without a gradient. Ties: the first index wins; sorting is stable. NaN is the maximum (and the minimum), and sorts last.
-Tensor argmax(const Tensor& x, int axis);                            // i64
-Tensor argsort(const Tensor& x, int axis, bool descending = false);  // i64
-struct Sorted {
-  Tensor values, indices;
-};
-Sorted sort(const Tensor& x, int axis, bool descending = false);
 
 // Not recorded, for backward passes: the axes first..last-1 summed, each left with size 1.
 Tensor summed_over(const Tensor& x, int first, int last);

@@ -17,6 +17,7 @@
 #include "models/trainer.h"
 #include "models/training_state.h"
 #include "models/transformer.h"
+#include "ops/arithmetic.h"
 #include "ops/attention.h"
 #include "ops/broadcast.h"
 #include "ops/distance.h"
@@ -30,3 +31,4 @@
 #include "ops/select.h"
 #include "ops/shape_ops.h"
 #include "ops/softmax.h"
+#include "ops/sort.h"

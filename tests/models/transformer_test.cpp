@@ -114,6 +114,17 @@ TEST_SUITE("models/transformer") {
     }
   }
 
+  TEST_CASE("an encoder does not see padding: what stands there changes no other position") {
+    TransformerOptions options = small(Position::rotary);
+    options.causal = false;
+    Transformer model(options, Rng(3));
+    const Tensor mask = tensor({1, 1, 1, 0, 0}, {1, 5}, DType::u8);
+    const Tensor a = model.hidden(token_ids({1, 2, 3, 4, 5}, 1), mask),
+                 b = model.hidden(token_ids({1, 2, 3, 9, 10}, 1), mask);
+    CHECK(greatest_change(a, b, 0, 3 * 8) == 0);
+    CHECK(greatest_change(a, b, 3 * 8, 5 * 8) > 0);
+  }
+
   TEST_CASE("gradients through the whole model agree with central differences") {
     const LeakGuard guard;
     for (const Position position : {Position::learned, Position::rotary}) {

@@ -1,5 +1,6 @@
 // Attention: the closed form is the definition, causal masks what lies ahead, and no [T,S] matrix stays on the tape.
 #include "ops/attention.h"
+#include "ops/shape_ops.h"
 
 #include <doctest/doctest.h>
 
@@ -59,6 +60,9 @@ std::vector<OpCase> gradus::attention_cases() {
   add_case(cases, "all sizes differ", heads(2, 1, 3, 4, 2, 5), {});
   add_case(cases, "causal", heads(1, 2, 3, 3, 4, 2), {.causal = true});
   add_case(cases, "causal, fewer queries than keys", heads(1, 2, 2, 5, 3, 2), {.causal = true});
+  const Tensor mask = tensor({1, 1, 0, 1, 0, 0, 0, 1, 1, 1}, {2, 5}, DType::u8);
+  add_case(cases, "padded keys", heads(2, 2, 3, 5, 4, 2), {.key_mask = mask});
+  add_case(cases, "padded keys, causal", heads(2, 2, 3, 5, 4, 2), {.causal = true, .key_mask = mask});
   add_case(cases, "scale 0.3", heads(1, 1, 3, 4, 5, 2), {.scale = 0.3});
   add_case(cases, "one query", heads(2, 3, 1, 4, 2, 2), {});
   add_case(cases, "equal sizes", heads(1, 2, 3, 3, 4, 4), {});
@@ -79,6 +83,17 @@ TEST_SUITE("attention") {
     const Tensor after = attend(in, {.causal = true});
     for (Index i = 0; i < 6; ++i) CHECK(value_at(after, i) == value_at(before, i));
     CHECK(value_at(after, 7) != value_at(before, 7));
+  }
+
+  TEST_CASE("a padded key is as if it were not there, and a query that sees none gets 0") {
+    const std::vector<Tensor> in = heads(1, 2, 3, 4, 2, 5);
+    const Tensor some = attend(in, {.key_mask = tensor({1, 1, 0, 0}, {1, 4}, DType::u8)});
+    const Tensor two = attend({in[0], slice(in[1], 2, 0, 2), slice(in[2], 2, 0, 2)}, {});
+    for (Index i = 0; i < some.numel(); ++i) CHECK(value_at(some, i) == doctest::Approx(value_at(two, i)));
+    for (const Form form : {Form::closed, Form::definition}) {
+      const Tensor none = attend(in, {.key_mask = zeros({1, 4}, DType::u8), .form = form});
+      CHECK(none.to_vector() == Values(std::size_t(none.numel()), 0));
+    }
   }
 
   TEST_CASE("scores of 1e4 in f32 pick the greatest key, equal keys give the mean of the values") {
@@ -122,6 +137,8 @@ TEST_SUITE("attention") {
     CHECK_THROWS_WITH_AS(f(k, q, q, {.causal = true}), doctest::Contains("no more queries than keys"), Error);
     CHECK_THROWS_WITH_AS(f(q, k, v, {.scale = -1}), doctest::Contains("needs a positive scale"), Error);
     CHECK_THROWS_WITH_AS(f(q, k, v.to(DType::f64), {}), doctest::Contains("types differ"), Error);
+    CHECK_THROWS_WITH_AS(f(q, k, v, {.key_mask = ones({5}, DType::u8)}), doctest::Contains("needs a key_mask u8 [1,5]"),
+                         Error);
     CHECK_THROWS_WITH_AS(f(q, Tensor(), v, {}), doctest::Contains("undefined"), Error);
   }
 }

@@ -1,5 +1,6 @@
 // Distances and similarities between rows; what happens at distance 0 and at a zero vector; small gaps far from the origin.
 #include "ops/distance.h"
+#include "ops/normalize.h"
 
 #include <doctest/doctest.h>
 
@@ -152,6 +153,8 @@ TEST_SUITE("distance") {
                          "[cosine_matrix] needs [N,D] and [M,D], got f32 [2,3] and f32 [4,2]", Error);
     CHECK_THROWS_WITH_AS(squared_distance_matrix(u, zeros({3})), doctest::Contains("needs [N,D] and [M,D]"), Error);
     CHECK_THROWS_WITH_AS(dot(u, zeros({2, 3}, DType::f64)), doctest::Contains("[dot] types differ"), Error);
+    CHECK(norm(tensor({3e-30, 4e-30})).item() == doctest::Approx(5e-30).epsilon(1e-6));  // f32: the squares would be 0
+    CHECK(norm(tensor({3e30, 4e30})).item() == doctest::Approx(5e30).epsilon(1e-6));
     CHECK_THROWS_WITH_AS(norm(scalar(1)), "[norm] axis -1 does not exist in shape []", Error);
     CHECK_THROWS_WITH_AS(dot(u, Tensor()), doctest::Contains("undefined"), Error);
   }

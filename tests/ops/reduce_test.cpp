@@ -1,5 +1,6 @@
 // Reductions over every set of axes, and what they promise at extremes: ties, infinities, NaN, nothing to reduce.
 #include "ops/reduce.h"
+#include "ops/sort.h"
 
 #include <doctest/doctest.h>
 

@@ -7,6 +7,7 @@
 
 #include "ops/distance.h"
 #include "ops/math.h"
+#include "ops/normalize.h"
 #include "tests/support/op_case.h"
 
 using namespace gradus;

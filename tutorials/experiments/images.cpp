@@ -2,7 +2,7 @@
 
 #include "losses/softmax/cross_entropy.h"
 #include "models/mlp.h"
-#include "ops/reduce.h"
+#include "ops/sort.h"
 #include "tutorials/datasets/batches.h"
 
 namespace gradus::experiments {
