@@ -1,6 +1,5 @@
 // Attention: the closed form is the definition, causal masks what lies ahead, and no [T,S] matrix stays on the tape.
 #include "ops/attention.h"
-#include "ops/shape_ops.h"
 
 #include <doctest/doctest.h>
 
@@ -10,6 +9,7 @@
 #include "engine/buffer.h"
 #include "engine/random.h"
 #include "ops/math.h"
+#include "ops/shape_ops.h"
 #include "tests/support/op_case.h"
 
 using namespace gradus;
@@ -30,6 +30,7 @@ Tensor reference(const std::vector<Tensor>& in, const AttentionOptions& o) {
     const Index head = i / (T * E), t = i / E % T;
     double top = 0, bottom = 0;
     for (Index s = 0; s < (o.causal ? t + 1 + S - T : S); ++s) {
+      if (o.key_mask && value_at(o.key_mask, head / in[0].size(1) * S + s) == 0) continue;
       double score = 0;
       for (Index d = 0; d < D; ++d) score += value_at(in[0], i / E * D + d) * value_at(in[1], (head * S + s) * D + d);
       const double weight = std::exp(scale * score);
