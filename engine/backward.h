@@ -33,7 +33,7 @@ class BackwardPass {
   void finish_without_grad();  // runs the remaining steps only
 
   // The sum at y so far; undefined where nothing arrived or it was passed on and freed.
-  // keep(y) before the sweep keeps it. A debug tape keeps all.
+  // keep(y) before the sweep keeps it. A debug tape keeps all. finish() moves those of leaves to their .grad.
   Tensor gradient(const Tensor& y) const;
   Tensor gradient(NodeId id) const;
   void keep(const Tensor& y);

@@ -17,7 +17,7 @@ struct Error : std::runtime_error {
 // Throws Error("[op] text").
 [[noreturn]] void fail(std::string_view op, const std::string& text);
 
-// A line of the user's program, found by default arguments (`At`, below in tensor.h), printed as "train.cpp:41".
+// A line of the user's program, found by default arguments (`At` in tensor.h), printed as "train.cpp:41".
 // clang 14 has no std::source_location; __builtin_FILE and __builtin_LINE work in g++, clang and nvcc alike.
 struct UserLine {
   const char* file = "";

@@ -1,9 +1,9 @@
 // C = A B by blocks: a tile of C stays in registers while a sliver of A and a sliver of B stream past it.
 //
-//   for each k-block (K_BLOCK deep)               B's block is packed into slivers NR wide,
-//     for each block of rows of A                 A's block into slivers MR high, both contiguous,
-//       for each MR x NR tile of C                so that the innermost loop reads straight ahead:
-//         C_tile += sum_k a[k][0..MR] b[k][0..NR]
+//   for each k-block (k_block deep)               B's block is packed into slivers Tile::columns wide,
+//     for each block of rows of A                 A's block into slivers Tile::rows high, both contiguous,
+//       for each tile of C                        so that the innermost loop reads straight ahead:
+//         C_tile += sum_k a[k][0..rows] b[k][0..columns]
 //
 // Packing reads A and B through (row stride, column stride), so transposed operands share the code. The sum over k runs in
 // one order for every element of C, whoever computes it: the result does not depend on the number of threads.
@@ -26,8 +26,8 @@ template <class T> struct Tile {
 constexpr Index flops_per_thread = 10000000;
 constexpr Index k_block = 384, row_block = 240, column_block = 3072;
 
-// 64 bytes of T in one register; `Unaligned` says that they may start anywhere in memory. (g++ ignores an attribute that depends on a
-// template parameter, and `auto` drops it: hence plain types, spelled out.)
+// 64 bytes of T in one register; `Unaligned` says that they may start anywhere in memory. (g++ ignores an attribute that
+// depends on a template parameter, and `auto` drops it: hence plain types, spelled out.)
 template <class T> struct Lanes;
 template <> struct Lanes<float> {
   typedef float Vector __attribute__((vector_size(64)));

@@ -14,6 +14,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace gradus {
@@ -66,7 +67,7 @@ class Pool {
     if (!busy) return false;
     {
       const std::lock_guard lock(mutex_);
-      for (; helpers_ < threads - 1; ++helpers_) std::thread([this, id = helpers_] { help(id); }).detach();
+      start_helpers();
       job_ = job;
       ++generation_;
     }
@@ -84,6 +85,13 @@ class Pool {
   std::shared_ptr<Job> job_;  // the newest; guarded by mutex_
   std::atomic<std::uint64_t> generation_{0};
   int helpers_ = 0;
+
+  // Where the system refuses a thread, those that there are have to do.
+  void start_helpers() {
+    try {
+      for (; helpers_ < threads - 1; ++helpers_) std::thread([this, id = helpers_] { help(id); }).detach();
+    } catch (const std::system_error&) { threads = helpers_ + 1; }
+  }
 
   void help(int id) {
     inside_a_loop = true;

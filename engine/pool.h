@@ -1,6 +1,7 @@
 // Pooled memory: a block that is released is kept and handed out again, so the hot path never reaches malloc.
 //
-// Sizes are rounded up to classes, four per doubling (64, 80, 96, 112, 128, 160, ...), at most 25 % more than was asked.
+// Sizes are rounded up to classes, four per doubling (256, 320, 384, 448, 512, ...): at most 25 % more than was asked, but
+// blocks are cut at multiples of 64 bytes.
 //   small    up to 64 KiB   cut from 2 MiB slabs of the thread, cached per thread, no lock
 //   medium   below 2 MiB    cut from 32 MiB slabs, shared by all threads
 //   large    from 2 MiB     a mapping of its own, in multiples of 2 MiB; pool_trim can give it back

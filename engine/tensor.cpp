@@ -41,7 +41,9 @@ double Tensor::at(std::initializer_list<Index> index) const {
   int axis = 0;
   for (const Index i : index) {
     const Index n = shape()[axis++];
-    if (i < 0 || i >= n) fail("at", "index " + std::to_string(i) + " is outside axis of " + describe());
+    if (i < 0 || i >= n) {
+      fail("at", "index " + std::to_string(i) + " is outside axis " + std::to_string(axis - 1) + " of " + describe());
+    }
     flat = flat * n + i;
   }
   return value_at(*this, flat);
@@ -68,11 +70,11 @@ void Tensor::set_grad(const Tensor& grad) {
   if (grad && (grad.shape() != shape() || grad.dtype() != dtype())) {
     fail("set_grad", "gradient " + grad.describe() + " for tensor " + describe());
   }
-  body_->grad = grad.handle();
+  body().grad = grad.handle();
 }
 
 Tensor Tensor::untaped_view(Shape shape, Index offset) const {
-  if (offset < 0 || offset + shape.numel() > numel()) {
+  if (offset < 0 || shape.numel() > numel() - offset) {
     fail("view", "elements " + std::to_string(offset) + ".. as " + shape.text() + " reach beyond " + describe());
   }
   return make(shape, dtype(), body_->buffer, body_->offset + offset);
@@ -101,7 +103,10 @@ std::string Tensor::describe() const {
 }
 
 Tensor empty(Shape shape, DType dtype, Device& device) {
-  const auto bytes = std::size_t(shape.numel()) * size_of(dtype);
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(std::size_t(shape.numel()), size_of(dtype), &bytes)) {
+    fail("empty", "too many elements: " + std::string(name_of(dtype)) + " " + shape.text());
+  }
   return make(shape, dtype, std::allocate_shared<Buffer>(PoolAllocator<Buffer>(), device, bytes), 0);
 }
 

@@ -1,6 +1,7 @@
 #include "models/module.h"
 
 #include <algorithm>
+#include <map>
 
 namespace gradus {
 
@@ -48,9 +49,11 @@ void Module::zero_grad() {
 }
 
 void Module::to(DType dtype) {
+  std::map<std::shared_ptr<TensorBody>, Tensor> converted;  // what is used in two places stays one parameter
   for (const auto& [name, parameter] : parts().parameters) {
-    const bool trained = parameter->requires_grad();
-    *parameter = parameter->detach().to(dtype).requires_grad_(trained);
+    Tensor& there = converted[parameter->handle()];
+    if (!there) there = parameter->detach().to(dtype).requires_grad_(parameter->requires_grad());
+    *parameter = there;
   }
 }
 

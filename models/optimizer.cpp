@@ -32,14 +32,15 @@ template <class T> struct SgdStep {
 //   v = beta2 v + (1 - beta2) g^2
 //   p -= lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)         t = 1, 2, ...
 template <class T> struct AdamStep {
-  T beta1, beta2, rate, root, eps;  // rate = lr / (1 - beta1^t), root = sqrt(1 - beta2^t)
-  T coupled, shrink;                // Adam: weight_decay and 1; AdamW: 0 and 1 - lr weight_decay
+  T beta1, beta2, rest1, rest2;  // rest = 1 - beta, taken in double: 1 - 0.999f has lost three digits
+  T rate, root, eps;             // rate = lr / (1 - beta1^t), root = sqrt(1 - beta2^t)
+  T coupled, shrink;             // Adam: weight_decay and 1; AdamW: 0 and 1 - lr weight_decay
   const T* g;
   T *p, *m, *v;
   HD void operator()(Index i) const {
     const T d = g[i] + coupled * p[i];
-    m[i] = beta1 * m[i] + (1 - beta1) * d;
-    v[i] = beta2 * v[i] + (1 - beta2) * d * d;
+    m[i] = beta1 * m[i] + rest1 * d;
+    v[i] = beta2 * v[i] + rest2 * d * d;
     p[i] = shrink * p[i] - rate * m[i] / (std::sqrt(v[i]) / root + eps);
   }
 };
@@ -148,9 +149,9 @@ void Adam::update(Tensor& parameter, const Tensor& g, std::span<Tensor> averages
   const double decay = options_.weight_decay;
   dispatch_float("Adam", parameter.dtype(), [&, beta1 = beta1, beta2 = beta2]<class T>() {
     launch(parameter.device(), parameter.numel(),
-           AdamStep<T>{T(beta1), T(beta2), T(rate), T(root), T(options_.eps), T(decoupled_ ? 0 : decay),
-                       T(decoupled_ ? 1 - lr() * decay : 1), g.data<T>(), parameter.data_mut<T>(),
-                       averages[0].data_mut<T>(), averages[1].data_mut<T>()});
+           AdamStep<T>{T(beta1), T(beta2), T(1 - beta1), T(1 - beta2), T(rate), T(root), T(options_.eps),
+                       T(decoupled_ ? 0 : decay), T(decoupled_ ? 1 - lr() * decay : 1), g.data<T>(),
+                       parameter.data_mut<T>(), averages[0].data_mut<T>(), averages[1].data_mut<T>()});
   });
 }
 

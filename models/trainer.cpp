@@ -1,6 +1,9 @@
 #include "models/trainer.h"
 
+#include <unistd.h>
+
 #include <csignal>
+#include <filesystem>
 #include <limits>
 #include <optional>
 
@@ -37,6 +40,11 @@ void check_options(const TrainOptions& options) {
   }
   if (!(options.clip_norm >= 0)) fail("train", "clip_norm must be 0 (none) or greater");
   if (options.save_every > 0 && options.save.empty()) fail("train", "save_every needs a file; set .save");
+  if (options.save.empty()) return;
+  const std::filesystem::path folder = std::filesystem::absolute(options.save).parent_path();
+  if (::access(folder.c_str(), W_OK) != 0 || std::filesystem::is_directory(options.save)) {
+    fail("train", "cannot write " + options.save + "; .save needs a file in a folder that exists");
+  }
 }
 
 class Training {

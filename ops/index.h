@@ -20,7 +20,7 @@ Tensor one_hot(const Tensor& indices, Index classes, DType dtype = DType::f32);
 // Error of `op` unless all are in 0..n-1 (or equal to `ignored`): "label 12 at [3] is outside 0..9".
 void check_indices(std::string_view op, std::string_view what, const Tensor& indices, Index n,
                    const Index* ignored = nullptr);
-// i32 or i64 as i64, on the CPU a copy only for i32.
+// i32 or i64 as i64; a copy only for i32.
 Tensor as_index(std::string_view op, const Tensor& indices);
 
 }  // namespace gradus

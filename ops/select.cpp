@@ -21,19 +21,18 @@ struct Minimum {
   template <class T> HD T backward_b(T a, T b, T) const { return b < a ? T(1) : a == b ? T(0.5) : T(0); }
 };
 
-// y = x where mask is `keep`, else `other`: half of a where, and masked_fill. The gradient passes where x was kept.
-template <class T> struct Masked {
+template <class T> struct Filled {
   const T* x;
   const std::uint8_t* mask;
-  bool keep_at;  // x is taken where bool(mask) == keep_at
-  T other;
+  T value;
   T* y;
-  HD void operator()(Index i) const { y[i] = (mask[i] != 0) == keep_at ? x[i] : other; }
+  HD void operator()(Index i) const { y[i] = mask[i] ? value : x[i]; }
 };
+// The gradient passes where an operand was taken.
 template <class T> struct MaskedSum {
   const T* dy;
   const std::uint8_t* mask;
-  bool keep_at;
+  bool keep_at;  // the operand was taken where bool(mask) == keep_at
   T* dx;
   HD void operator()(Index i) const { dx[i] += (mask[i] != 0) == keep_at ? dy[i] : T(0); }
 };
@@ -81,8 +80,7 @@ struct MaskedFill final : Op {
   Tensor forward(In in) override {
     Tensor y = empty(in[0].shape(), in[0].dtype(), in[0].device());
     dispatch_float("masked_fill", y.dtype(), [&]<class T>() {
-      launch(y.device(), y.numel(),
-             Masked<T>{in[0].data<T>(), mask.data<std::uint8_t>(), false, T(value), y.data_mut<T>()});
+      launch(y.device(), y.numel(), Filled<T>{in[0].data<T>(), mask.data<std::uint8_t>(), T(value), y.data_mut<T>()});
     });
     return y;
   }

@@ -122,17 +122,22 @@ template <class T> struct TargetGradient {
   }
 };
 
-// in: logits, class weights or undefined, soft targets or undefined (then the labels are a member).  y: one loss per row.
+// in: logits, class weights or undefined, target: labels i64 [N] or probabilities [N,C].  y: one loss per row.
 struct CrossEntropy final : Op {
-  Tensor labels;  // i64 [N], or undefined
   Index ignore;
   double eps;
   Tensor m, log_z;  // [N], for the backward pass
-  CrossEntropy(Tensor l, Index i, double e) : labels(std::move(l)), ignore(i), eps(e) {}
+  CrossEntropy(Index i, double e) : ignore(i), eps(e) {}
   const char* name() const override { return "cross_entropy"; }
 
   template <class T> Targets<T> targets(In in) const {
-    return {labels ? labels.data<Index>() : nullptr, kept<T>(in[2]), kept<T>(in[1]), in[0].size(1), ignore, T(eps)};
+    const bool hard = is_hard(in[2]);
+    return {hard ? in[2].data<Index>() : nullptr,
+            hard ? nullptr : in[2].data<T>(),
+            kept<T>(in[1]),
+            in[0].size(1),
+            ignore,
+            T(eps)};
   }
 
   Tensor forward(In in) override {
@@ -238,10 +243,10 @@ std::vector<LossSample> cross_entropy_samples(Rng& rng) {
 Tensor cross_entropy(At logits, const Tensor& target, CrossEntropyOptions o) {
   check_arguments(logits, target, o);
   if (o.weight) o.weight = o.weight.detach();  // class weights are constants
-  const bool hard = is_hard(target);
-  const CrossEntropy op(hard ? as_index("cross_entropy", target) : Tensor(), o.ignore_index, o.label_smoothing);
-  const Tensor rows = o.form == Form::definition ? definition(logits, target, o)
-                                                 : apply(op, logits, o.weight, hard ? Tensor() : target);
+  const Tensor q = is_hard(target) ? as_index("cross_entropy", target) : target;
+  const Tensor rows = o.form == Form::definition
+                          ? definition(logits, target, o)
+                          : apply(CrossEntropy(o.ignore_index, o.label_smoothing), logits, o.weight, q);
   return reduce_rows(At(rows, logits.line), o.reduction, mean_divisor(target, o));
 }
 

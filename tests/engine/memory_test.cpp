@@ -124,6 +124,10 @@ TEST_SUITE("memory") {
     CHECK_THROWS_AS(empty({Index(1) << 46}), Error);
   }
 
+  TEST_CASE("more bytes than a number can count are an error, not a small block") {
+    CHECK_THROWS_WITH_AS(empty({Index(1) << 61}, DType::f64), doctest::Contains("too many elements: f64 [23"), Error);
+  }
+
   TEST_CASE("the counters follow every buffer: alive, bytes and peak") {
     const LeakGuard guard;
     const MemoryUse before = memory_use();

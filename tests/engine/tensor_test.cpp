@@ -148,7 +148,8 @@ TEST_SUITE("tensor") {
     CHECK_THROWS_WITH_AS(tensor({1, 2, 3}, {2, 2}), "[tensor] 3 values for shape [2,2]", Error);
     CHECK_THROWS_WITH_AS(x.item(), doctest::Contains("needs one element, got f32 [2,3]"), Error);
     CHECK_THROWS_WITH_AS(x.at({1}), doctest::Contains("1 indices for f32 [2,3]"), Error);
-    CHECK_THROWS_WITH_AS(x.at({1, 3}), doctest::Contains("index 3 is outside"), Error);
+    CHECK_THROWS_WITH_AS(x.at({1, 3}), doctest::Contains("index 3 is outside axis 1 of f32 [2,3]"), Error);
+    CHECK_THROWS_WITH_AS(Tensor().set_grad({}), doctest::Contains("undefined"), Error);
     CHECK_THROWS_WITH_AS(x.size(2), "[size] axis 2 does not exist in shape [2,3]", Error);
     CHECK_THROWS_WITH_AS(x.reshape({4}), "[reshape] f32 [2,3] has 6 elements, [4] has 4", Error);
     CHECK_THROWS_AS(x.reshape({-1, 4}), Error);

@@ -149,4 +149,16 @@ TEST_SUITE("models/module") {
     CHECK(!layer.bias.requires_grad());
     CHECK(layer.parameters()[1].name() == "bias");
   }
+
+  TEST_CASE("to(f64) leaves what is used in two places one parameter") {
+    struct Shared final : Module {
+      Linear a{3, 3, Rng(1)}, b{3, 3, Rng(2)};
+      Shared() { b.weight = a.weight; }
+      void list(Parts& parts) override { parts.add("a", a), parts.add("b", b); }
+    } model;
+    model.to(DType::f64);
+    CHECK(names_of(model.parameters()) == std::vector<std::string>{"a.weight", "a.bias", "b.bias"});
+    CHECK(model.b.weight.handle() == model.a.weight.handle());
+    CHECK(model.b.weight.dtype() == DType::f64);
+  }
 }

@@ -103,6 +103,14 @@ TEST_SUITE("models/optimizer") {
     }
   }
 
+  TEST_CASE("betas next to 1 keep their digits in f32: the first step is lr") {
+    Tensor p = full({2, 3}, 0, DType::f32).requires_grad_();
+    Adam adam({p}, {.lr = 1, .betas = {0.999999, 0.999999}, .eps = 0});
+    p.set_grad(ones(p.shape()));
+    adam.step();
+    CHECK(value_at(p, 0) == Approx(-1).epsilon(1e-6));
+  }
+
   TEST_CASE("defaults are PyTorch's") {
     CHECK(SgdOptions{}.lr == 1e-3);
     CHECK(AdamOptions{}.lr == 1e-3);

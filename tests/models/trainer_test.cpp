@@ -231,6 +231,8 @@ TEST_SUITE("models/trainer") {
     refused({.steps = -1}, "must not be negative");
     refused({.clip_norm = std::nan("")}, "clip_norm");
     refused({.save_every = 5}, "save_every needs a file");
+    refused({.save = folder.path + "/absent/x"}, "a file in a folder that exists");
+    refused({.save = folder.path}, "a file in a folder that exists");
     refused({.resume = folder.path + "/absent"}, "No such file");
     refused({.report = folder.write("file", "") + "/report"}, "cannot make the directory");
     task.train({.steps = 3, .save = folder.path + "/x"});

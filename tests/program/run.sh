@@ -1,9 +1,10 @@
 #!/bin/sh
 # The program as a user runs it: exit codes, one-line errors, equal bits for any number of threads, and training that
-# survives being killed.   usage: run.sh PROGRAM SOURCE_DIR
+# survives being killed.   usage: run.sh PROGRAM SOURCE_DIR STEPS (of a run that is killed)
 set -eu
 gradus=$1
 source=$2
+steps=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -58,18 +59,19 @@ expect 2 "longer" "$gradus" train lm --quiet --data short.txt
 cat "$source"/engine/*.cpp | head -c 20000 >text.txt # any text will do; short, for the slow sanitizer build
 for threads in 1 2; do
   OMP_NUM_THREADS=$threads "$gradus" train digits --quiet --steps 80 --save digits$threads.safetensors --report digits$threads >out
-  OMP_NUM_THREADS=$threads "$gradus" train lm --quiet --steps 12 --data text.txt --save lm$threads.safetensors >out
+  OMP_NUM_THREADS=$threads "$gradus" train lm --quiet --steps 6 --data text.txt --save lm$threads.safetensors >out
 done
 same digits1.safetensors digits2.safetensors "digits: the same parameters with 1 and 2 threads"
 same digits1/metrics.csv digits2/metrics.csv "digits: the same losses with 1 and 2 threads"
 same lm1.safetensors lm2.safetensors "language model with dropout: the same parameters with 1 and 2 threads"
 
 # --- killed at a random moment and resumed: the same bytes as a run that was left alone
-lm() { "$gradus" train lm --quiet --steps 40 --data text.txt --save-every 3 "$@"; }
+lm() { "$gradus" train lm --quiet --steps "$steps" --data text.txt --save-every 3 "$@"; }
 lm --save whole.safetensors --report whole >out
 for round in 1 2 3; do
   rm -rf killed.safetensors killed
-  lm --save killed.safetensors --report killed >out 2>err &
+  # Not by lm: the process to kill would be a shell that calls the function, and the trainer would go on.
+  "$gradus" train lm --quiet --steps "$steps" --data text.txt --save-every 3 --save killed.safetensors --report killed >out 2>err &
   pid=$!
   while [ ! -e killed.safetensors ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
   sleep "0.$(od -An -N2 -tu2 /dev/urandom | awk '{ printf "%03d", $1 % 400 }')"
@@ -81,6 +83,24 @@ for round in 1 2 3; do
   same whole/metrics.csv killed/metrics.csv "round $round: the same metrics"
 done
 
+# --- Ctrl-C: the program ends after a checkpoint, from which the run continues
+for name in digits lm; do # started in the background, where a shell ignores Ctrl-C: then it is an error
+  [ $name = lm ] && set -- --data text.txt || set --
+  "$gradus" train $name --quiet --steps 100000 --save stopped.safetensors --save-every 1 "$@" >out 2>err &
+  pid=$!
+  while [ ! -e stopped.safetensors ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+  kill -INT $pid
+  got=0
+  wait $pid || got=$?
+  if [ $got -eq 2 ] && grep -qF "interrupted after step" err; then ok "$name: Ctrl-C"; else bad "$name: Ctrl-C gives $got"; fi
+  rm -f stopped.safetensors
+done
+
+# --- more threads than the system gives
+if (ulimit -s 1000000000) 2>/dev/null; then
+  expect 0 "digits" sh -c 'ulimit -s 1000000000; OMP_NUM_THREADS=1000 exec "$0" train digits --quiet --steps 20' "$gradus"
+fi
+
 # --- damaged and foreign checkpoints: one error, and the file is left alone
 head -c 5000 whole.safetensors >cut.safetensors
 cp cut.safetensors cut.copy
@@ -89,6 +109,6 @@ same cut.safetensors cut.copy "a truncated checkpoint is left alone"
 cp "$source/README.md" foreign.safetensors
 expect 2 "foreign.safetensors" lm --resume foreign.safetensors
 expect 2 "experiment" "$gradus" train digits --quiet --resume whole.safetensors
-expect 2 "steps" "$gradus" train lm --quiet --data text.txt --steps 50 --resume whole.safetensors
+expect 2 "steps" "$gradus" train lm --quiet --data text.txt --steps 500 --resume whole.safetensors
 
 [ "$failures" -eq 0 ] || { echo "$failures failures"; exit 1; }

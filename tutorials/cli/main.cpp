@@ -2,6 +2,7 @@
 // input (one line on stderr), 77 not supported here.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 
 #include "tutorials/cli/commands.h"
 
@@ -56,7 +57,7 @@ int main(int argc, char** argv) {
       return 77;
     }
     return cli::train(experiment, request);
-  } catch (const Error& e) {
+  } catch (const std::exception& e) {
     std::fprintf(stderr, "gradus: %s\n", e.what());
     return 2;
   }

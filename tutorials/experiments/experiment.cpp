@@ -1,5 +1,7 @@
 #include "tutorials/experiments/experiment.h"
 
+#include <csignal>
+
 namespace gradus::experiments {
 
 const std::vector<Experiment>& all() {
@@ -39,6 +41,13 @@ TrainOptions options_for(const Experiment& experiment, const Request& request) {
     }
   }
   return options;
+}
+
+double measured(const TrainResult& result) {
+  if (!result.interrupted) return result.metrics.at(0).second;
+  std::raise(SIGINT);  // as Ctrl-C ends any program, unless it is ignored
+  fail("train",
+       "interrupted after step " + std::to_string(result.steps) + "; continue from its checkpoint by --resume");
 }
 
 }  // namespace gradus::experiments

@@ -43,6 +43,9 @@ const Experiment& find(const std::string& name);  // or an error that lists the 
 // others is an error: it would not continue the run that was saved.
 TrainOptions options_for(const Experiment& experiment, const Request& request);
 
+// The measure that a run ended with. One that Ctrl-C stopped has none: its checkpoint is written, and the program ends.
+double measured(const TrainResult& result);
+
 Experiment digits();
 Experiment fashion();
 Experiment lm();

@@ -220,6 +220,15 @@ TEST_SUITE("cross_entropy") {
     CHECK(leaf.grad());
   }
 
+  TEST_CASE("labels that were written between the forward and the backward pass are noticed") {
+    const Tensor z = zeros({2, 3}).requires_grad_();
+    Tensor t = labels({0, 1});
+    Tape tape;
+    const Tensor loss = cross_entropy(z, t);
+    t.data_mut<Index>()[0] = 2;
+    CHECK_THROWS_WITH_AS(backward(loss), doctest::Contains("written since"), Error);
+  }
+
   TEST_CASE("what does not fit is an error that names it") {
     const Tensor z = zeros({2, 3}), t = labels({0, 2});
     const auto f = [](const Tensor& logits, const Tensor& target, const CrossEntropyOptions& o = {}) {
