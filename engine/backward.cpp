@@ -124,8 +124,9 @@ void BackwardPass::run_hooks(NodeId id) {
   const auto found = tape_.hooks_.find(id);
   if (found == tape_.hooks_.end()) return;
   Tensor& sum = own(sums_[std::size_t(id)]);
+  const auto hooks = found->second;  // a copy: a hook may register another
+  for (const auto& hook : hooks) hook(sum);
   const Node& node = tape_.node(id);
-  for (const auto& hook : found->second) hook(sum);
   if (!sum || sum.shape() != node.shape || sum.dtype() != node.dtype) {
     fail("backward", "a hook of " + describe_node(tape_, id) + " left the gradient " + sum.describe());
   }

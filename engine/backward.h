@@ -27,7 +27,7 @@ class BackwardPass {
   void seed(const Tensor& y, const Tensor& dy);
 
   NodeId next();  // the node that step() will run, its gradient complete; -1 at the end
-  void step();    // one virtual call: the op's backward
+  void step();    // one virtual call: the op's backward. A pass whose step threw is over.
   // Runs the remaining steps and adds the gradients of the leaves to their .grad.
   void finish();
   void finish_without_grad();  // runs the remaining steps only

@@ -31,8 +31,9 @@ template <class F> void parallel_for(Index n, Index grain, const F& f) {
 }
 
 // sum_i term(i), with a rounding that does not depend on the number of threads.
+inline constexpr Index sum_block = 4096;
 template <class T, class F> T block_sum(Index n, const F& term) {
-  constexpr Index block = 4096;
+  constexpr Index block = sum_block;
   const auto one_block = [&](Index b) {
     const Index begin = b * block, end = n < begin + block ? n : begin + block;
     T sum = 0;

@@ -44,11 +44,12 @@ struct FreeBlock {
   FreeBlock* next;
 };
 
+// Null when the system has no more.
 void* map(std::size_t bytes) {
   // Ask for one huge page more, then give the ends back, so that the block starts on a huge page.
   const std::size_t room = bytes + huge_page;
   void* raw = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (raw == MAP_FAILED) out_of_memory(bytes);
+  if (raw == MAP_FAILED) return nullptr;
   const auto start = reinterpret_cast<std::uintptr_t>(raw);
   const auto aligned = (start + huge_page - 1) / huge_page * huge_page;
   if (aligned > start) munmap(raw, aligned - start);
@@ -64,6 +65,7 @@ struct Slab {
     bytes = (bytes + 63) / 64 * 64;
     if (std::size_t(end - begin) < bytes) {  // the rest is left unused: one block at most
       begin = static_cast<char*>(map(whole));
+      if (!begin) return end = nullptr;
       end = begin + whole;
     }
     begin += bytes;
@@ -114,7 +116,8 @@ void* allocate_small_slowly(int c) {
       return block;
     }
   }
-  return slab.cut(bytes_of(c), small_slab);
+  if (void* block = slab.cut(bytes_of(c), small_slab)) return block;
+  out_of_memory(bytes_of(c));
 }
 
 }  // namespace
@@ -142,9 +145,16 @@ void* pool_allocate(std::size_t bytes) {
       list.pop_back();
       return block;
     }
-    if (bytes_of(c) < huge_page) return shared().slab.cut(bytes_of(c), medium_slab);
+    if (bytes_of(c) < huge_page) {
+      if (void* block = shared().slab.cut(bytes_of(c), medium_slab)) return block;
+      out_of_memory(bytes);
+    }
   }
-  return map(rounded_to_pages(bytes_of(c)));
+  const std::size_t whole = rounded_to_pages(bytes_of(c));
+  if (void* block = map(whole)) return block;
+  pool_trim();  // what is cached in other sizes may be enough
+  if (void* block = map(whole)) return block;
+  out_of_memory(bytes);
 }
 
 void pool_release(void* memory, std::size_t bytes) {

@@ -180,8 +180,8 @@ struct GeluTanh {
   template <class T> HD T t(T x) const { return vmath::tanh(T(k) * (x + T(cubic) * x * x * x)); }
   template <class T> HD T forward(T x) const { return T(0.5) * x * (1 + t(x)); }
   template <class T> HD T backward(T x, T) const {
-    const T y = t(x), du = T(k) * (1 + T(3 * cubic) * x * x);
-    return T(0.5) * (1 + y) + T(0.5) * x * (1 - y * y) * du;
+    const T y = t(x), flat = 1 - y * y, du = T(k) * (1 + T(3 * cubic) * x * x);
+    return T(0.5) * (1 + y) + (flat == 0 ? T(0) : T(0.5) * x * flat * du);  // du may be infinite where tanh is flat
   }
 };
 

@@ -36,18 +36,24 @@ template <class T> struct SumColumns {
   }
 };
 
-// On the CPU a column sum runs along rows, so that memory is read in order.
+// On the CPU a column sum runs along rows, so that memory is read in order. It adds blocks of rows first, as block_sum does:
+// in f32 a single running sum of ones would stop at 2^24.
 template <class T> void sum_columns_on_cpu(const T* x, Index outer, Index n, Index inner, T* y) {
   std::fill_n(y, outer * inner, T(0));
-  const Index part = 512, parts = (inner + part - 1) / part;  // columns of one piece stay in the cache
+  constexpr Index part = 512;  // columns of one piece stay in the cache
+  const Index parts = (inner + part - 1) / part;
   parallel_for(outer * parts, std::max<Index>(1, serial_below / (part * std::max<Index>(n, 1))), [=](Index b, Index e) {
     for (Index k = b; k < e; ++k) {
       const Index o = k / parts, first = k % parts * part, count = std::min(part, inner - first);
       T* out = y + o * inner + first;
-      for (Index j = 0; j < n; ++j) {
-        const T* row = x + (o * n + j) * inner + first;
+      for (Index block = 0; block < n; block += sum_block) {
+        T sums[part] = {};
+        for (Index j = block; j < std::min(n, block + sum_block); ++j) {
+          const T* row = x + (o * n + j) * inner + first;
 #pragma omp simd
-        for (Index c = 0; c < count; ++c) out[c] += row[c];
+          for (Index c = 0; c < count; ++c) sums[c] += row[c];
+        }
+        for (Index c = 0; c < count; ++c) out[c] += sums[c];
       }
     }
   });
@@ -194,8 +200,8 @@ Tensor summed_over(const Tensor& x, int first, int last) {
       return launch_grid(x.device(), outer, inner, SumColumns<T>{in, n, inner, out});
     }
     if (inner != 1) return sum_columns_on_cpu(in, outer, n, inner, out);
-    if (outer > 1) return launch_rows(x.device(), outer, n, SumRow<T>{in, n, out});
-    if (outer == 1) out[0] = block_sum<T>(n, [=](Index i) { return in[i]; });
+    if (n <= sum_block) return launch_rows(x.device(), outer, n, SumRow<T>{in, n, out});
+    for (Index o = 0; o < outer; ++o) out[o] = block_sum<T>(n, [row = in + o * n](Index i) { return row[i]; });
   });
   return y;
 }
@@ -232,7 +238,8 @@ Tensor var(At x, int axis, int correction, bool keepdim) {
   const Index n = x->size(axis);
   const Tensor centre = mean(x, {axis}, true);
   const Tensor deviation = x - At(centre, x.line);
-  return At(sum(At(square(At(deviation, x.line)), x.line), {axis}, keepdim), x.line) * (1.0 / double(n - correction));
+  return At(sum(At(square(At(deviation, x.line)), x.line), {axis}, keepdim), x.line) *
+         (1.0 / double(std::max<Index>(0, n - correction)));
 }
 
 Tensor max(At x, int axis, bool keepdim) {

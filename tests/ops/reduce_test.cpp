@@ -115,6 +115,13 @@ std::vector<OpCase> gradus::reduce_cases() {
 }
 
 TEST_SUITE("reduce") {
+  TEST_CASE("long sums in f32 do not stall at 2^24, whichever axis they run along") {
+    const Index n = 20000000;
+    const Tensor x = ones({n, 2});
+    CHECK(sum(x, {0}).to_vector() == std::vector<double>(2, double(n)));
+    CHECK(sum(x.reshape({2, n}), {1}).to_vector() == std::vector<double>(2, double(n)));
+  }
+
   TEST_CASE("every reduction over every kind of axes: value and gradient") {
     for (OpCase c : reduce_cases()) {
       if (c.inputs[0].numel() > 1000) c.f32_tolerance = 2e-5;  // long sums, and logsumexp of large spreads

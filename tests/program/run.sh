@@ -109,6 +109,8 @@ same cut.safetensors cut.copy "a truncated checkpoint is left alone"
 cp "$source/README.md" foreign.safetensors
 expect 2 "foreign.safetensors" lm --resume foreign.safetensors
 expect 2 "experiment" "$gradus" train digits --quiet --resume whole.safetensors
+cat text.txt text.txt >other.txt
+expect 2 "data" "$gradus" train lm --quiet --data other.txt --steps "$steps" --resume whole.safetensors
 expect 2 "steps" "$gradus" train lm --quiet --data text.txt --steps 500 --resume whole.safetensors
 
 [ "$failures" -eq 0 ] || { echo "$failures failures"; exit 1; }

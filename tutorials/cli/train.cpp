@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "tutorials/cli/commands.h"
+#include "tutorials/datasets/cache.h"
 
 namespace gradus::cli {
 namespace {
@@ -50,9 +51,11 @@ int train(const std::string& name, const Request& request) {
       fail("train", "--data, --save, --resume and --report belong to one experiment; name it instead of `all`");
     }
     for (const Experiment& e : experiments::all()) {
-      try {
+      if (e.needs && !data_present(e.needs)) {
+        std::fprintf(stderr, "%s: skipped: its data is not here; run: ./dev data %s\n", e.name, e.needs);
+      } else {
         finished.push_back(run(e, request));
-      } catch (const Error& error) { std::fprintf(stderr, "%s: skipped: %s\n", e.name, error.what()); }
+      }
     }
   } else {
     finished.push_back(run(experiments::find(name), request));

@@ -15,8 +15,9 @@ Outcome run(const Request& request) {
 }  // namespace
 
 Experiment digits() {
-  return {"digits", "cross_entropy", "handwritten digits by an MLP", "built in: 1,797 pictures of 8x8 (UCI)", 2000,
-          run};
+  return {
+      "digits", "cross_entropy", "handwritten digits by an MLP", "built in: 1,797 pictures of 8x8 (UCI)", nullptr, 2000,
+      run};
 }
 
 }  // namespace gradus::experiments

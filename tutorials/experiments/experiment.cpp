@@ -18,7 +18,18 @@ const Experiment& find(const std::string& name) {
   fail("train", "there is no experiment '" + name + "'; known are: " + known);
 }
 
-TrainOptions options_for(const Experiment& experiment, const Request& request) {
+namespace {
+
+// FNV-1a, 64 bits.
+std::string fingerprint(std::string_view data) {
+  std::uint64_t hash = 14695981039346656037u;
+  for (const char c : data) hash = (hash ^ std::uint8_t(c)) * 1099511628211u;
+  return std::to_string(hash);
+}
+
+}  // namespace
+
+TrainOptions options_for(const Experiment& experiment, const Request& request, std::string_view data) {
   TrainOptions options;
   options.steps = request.steps > 0 ? request.steps : experiment.steps;
   options.save = request.save;
@@ -28,16 +39,18 @@ TrainOptions options_for(const Experiment& experiment, const Request& request) {
   options.quiet = request.quiet;
   options.metadata = {{"experiment", experiment.name},
                       {"steps", std::to_string(options.steps)},
-                      {"seed", std::to_string(request.seed)}};
+                      {"seed", std::to_string(request.seed)},
+                      {"data", fingerprint(data)}};
   if (request.resume.empty()) return options;
   const Metadata saved = read_safetensors(request.resume).metadata;
-  for (const auto& [key, value] : options.metadata) {
+  for (const char* key : {"experiment", "steps", "seed", "data"}) {
     const auto found = saved.find(key);
-    if (found == saved.end())
+    if (found == saved.end()) {
       fail("resume", request.resume + " is not a checkpoint of `gradus train`: it has no '" + key + "'");
-    if (found->second != value) {
-      fail("resume", request.resume + " was saved with " + key + " " + found->second + ", this run has " + key + " " +
-                         value + "; give the same --" + (key == "experiment" ? "name" : key));
+    }
+    if (found->second != options.metadata[key]) {
+      fail("resume", request.resume + " was saved with " + key + " " + found->second + ", this run has " +
+                         options.metadata[key] + "; resume with the same NAME, --steps, --seed and --data");
     }
   }
   return options;

@@ -32,6 +32,7 @@ struct Outcome {
 
 struct Experiment {
   const char *name, *loss, *what, *data;
+  const char* needs;  // a data set of `./dev data`, or null
   Index steps;
   Outcome (*run)(const Request& request);
 };
@@ -39,9 +40,9 @@ struct Experiment {
 const std::vector<Experiment>& all();
 const Experiment& find(const std::string& name);  // or an error that lists the names
 
-// The options of the trainer that a request decides; the checkpoint notes experiment, steps and seed, and a resume with
-// others is an error: it would not continue the run that was saved.
-TrainOptions options_for(const Experiment& experiment, const Request& request);
+// The options of the trainer that a request decides. The checkpoint notes experiment, steps, seed and a fingerprint of the
+// data, and a resume with others is an error: it would not continue the run that was saved.
+TrainOptions options_for(const Experiment& experiment, const Request& request, std::string_view data);
 
 // The measure that a run ended with. One that Ctrl-C stopped has none: its checkpoint is written, and the program ends.
 double measured(const TrainResult& result);

@@ -13,7 +13,12 @@ Outcome run(const Request& request) {
 }  // namespace
 
 Experiment fashion() {
-  return {"fashion", "cross_entropy", "pictures of clothes by an MLP", "./dev data fashion-mnist, or --data DIR", 4700,
+  return {"fashion",
+          "cross_entropy",
+          "pictures of clothes by an MLP",
+          "./dev data fashion-mnist, or --data DIR",
+          "fashion-mnist",
+          4700,
           run};
 }
 

@@ -38,7 +38,9 @@ double test_accuracy(const Contestant& c, const Split& split, Index batch_size, 
 }  // namespace
 
 Outcome train_on_images(const Split& split, const ImageRun& run, const Experiment& experiment, const Request& request) {
-  const TrainOptions options = options_for(experiment, request);
+  const auto pixels = split.train.images.span<float>();
+  const TrainOptions options =
+      options_for(experiment, request, {reinterpret_cast<const char*>(pixels.data()), pixels.size_bytes()});
   const TrainOptions silent{.steps = options.steps, .quiet = true};
   std::string mlp = "MLP";
   for (const Index size : run.sizes) mlp += (mlp == "MLP" ? " " : "-") + std::to_string(size);

@@ -51,8 +51,8 @@ double bits_per_character(Transformer& model, const Tensor& text) {
 }
 
 Outcome run(const Request& request) {
-  TrainOptions options = options_for(lm(), request);
   const std::string text = request.data.empty() ? default_text() : read_text(request.data);
+  TrainOptions options = options_for(lm(), request, text);
   const TextSplit split = split_text(text);
   const CharVocabulary characters(split.train);
   const Tensor train_ids = characters.encode(split.train), held_out = characters.encode(split.held_out);
@@ -102,6 +102,7 @@ Experiment lm() {
           "cross_entropy",
           "next character by a causal transformer",
           "the licence texts of Debian, or --data FILE",
+          nullptr,
           3000,
           run};
 }
