@@ -7,7 +7,7 @@ namespace gradus {
 
 Tensor reduce_rows(At rows, Reduction reduction, double divisor) {
   if (reduction == Reduction::none) return rows;
-  const Tensor total = sum(rows);
+  Tensor total = sum(rows);
   if (reduction == Reduction::sum) return total;
   return At(total, rows.line) * (divisor > 0 ? 1 / divisor : 0.0);
 }

@@ -230,7 +230,7 @@ Tensor sum(At x) { return sum(x, {}); }
 Tensor mean(At x) { return At(sum(x), x.line) * (1.0 / double(x->numel())); }
 
 Tensor mean(At x, std::vector<int> axes, bool keepdim) {
-  const Tensor y = sum(x, axes, keepdim);
+  const Tensor y = sum(x, std::move(axes), keepdim);
   return At(y, x.line) * (double(y.numel()) / double(x->numel()));
 }
 
