@@ -63,6 +63,25 @@ class Out {
   const Slot& checked(int i) const;
 };
 
+// A constant that an op keeps as a member, beside its inputs: a mask, indices. The tape does not see it, so it notices by
+// itself when it was written between forward and backward.
+class Constant {
+ public:
+  Constant() = default;
+  Constant(Tensor x) : x_(std::move(x)), version_(x_ ? x_.body().buffer->version : 0) {}
+  explicit operator bool() const { return bool(x_); }
+  const Tensor& get(std::string_view op) const {
+    if (x_ && x_.body().buffer->version != version_) {
+      fail(op, x_.describe() + " was written since the forward pass: call backward first, or give the op a clone()");
+    }
+    return x_;
+  }
+
+ private:
+  Tensor x_;
+  std::uint32_t version_ = 0;
+};
+
 struct Op {
   virtual ~Op() = default;
   virtual const char* name() const = 0;

@@ -56,7 +56,7 @@ void probabilities(Device& device, const Sizes& n, const T* q, const T* k, T sca
 struct Attention final : Op {
   double scale;
   bool causal;
-  Tensor key_mask;
+  Constant key_mask;
   Attention(double s, bool c, Tensor m) : scale(s), causal(c), key_mask(std::move(m)) {}
   const char* name() const override { return "scaled_dot_product_attention"; }
   Keep keep() const override { return Keep::both; }
@@ -117,7 +117,8 @@ struct Attention final : Op {
  private:
   const std::uint8_t* open_keys(In in, Index h) const {
     if (!key_mask) return nullptr;
-    return key_mask.data<std::uint8_t>() + h / in[0].size(1) * in[1].size(2);  // head h belongs to batch item h / H
+    const Index item = h / in[0].size(1);  // head h belongs to batch item h / H
+    return key_mask.get(name()).data<std::uint8_t>() + item * in[1].size(2);
   }
   // f(h, scratch) for each (batch, head); scratch holds `matrices` of size [T,S].
   template <class T, class F> static void each_head(const Sizes& n, Index matrices, const F& f) {

@@ -16,27 +16,27 @@ template <class T> struct PickRows {
 };
 
 struct Embedding final : Op {
-  Tensor index;
+  Constant index;
   explicit Embedding(Tensor i) : index(std::move(i)) {}
   const char* name() const override { return "embedding"; }
   Keep keep() const override { return Keep::nothing; }
   Tensor forward(In in) override {
     const Tensor& weight = in[0];
     const Index width = weight.shape()[1];
-    Tensor y = empty(index.shape().joined({width}), weight.dtype(), weight.device());
+    Tensor y = empty(index.get(name()).shape().joined({width}), weight.dtype(), weight.device());
     dispatch(weight.dtype(), [&]<class T>() {
-      launch_grid(y.device(), index.numel(), width,
-                  PickRows<T>{weight.data<T>(), index.data<Index>(), width, y.data_mut<T>()});
+      launch_grid(y.device(), index.get(name()).numel(), width,
+                  PickRows<T>{weight.data<T>(), index.get(name()).data<Index>(), width, y.data_mut<T>()});
     });
     return y;
   }
   // Rows are added in the order of the indices; threads split the columns, so the order is always the same.
   void backward(const Tensor& dy, In, const Tensor&, Out dx) override {
     Tensor& to = dx.into(0);
-    const Index width = to.shape()[1], count = index.numel();
+    const Index width = to.shape()[1], count = index.get(name()).numel();
     dispatch_float("embedding", dy.dtype(), [&]<class T>() {
       const T* from = dy.data<T>();
-      const Index* rows = index.data<Index>();
+      const Index* rows = index.get(name()).data<Index>();
       T* out = to.data_mut<T>();
       parallel_for(width, std::max<Index>(16, serial_below / std::max<Index>(1, count)), [=](Index begin, Index end) {
         for (Index r = 0; r < count; ++r) {
@@ -57,16 +57,16 @@ template <class F> void each_pick(const Tensor& index, const Shape& x, int axis,
 
 struct Gather final : Op {
   int axis;
-  Tensor index;
+  Constant index;
   Gather(int a, Tensor i) : axis(a), index(std::move(i)) {}
   const char* name() const override { return "gather"; }
   Keep keep() const override { return Keep::nothing; }
   Tensor forward(In in) override {
-    Tensor y = empty(index.shape(), in[0].dtype(), in[0].device());
+    Tensor y = empty(index.get(name()).shape(), in[0].dtype(), in[0].device());
     dispatch(y.dtype(), [&]<class T>() {
       const T* from = in[0].data<T>();
       T* out = y.data_mut<T>();
-      each_pick(index, in[0].shape(), axis, [=](Index i, Index j) { out[i] = from[j]; });
+      each_pick(index.get(name()), in[0].shape(), axis, [=](Index i, Index j) { out[i] = from[j]; });
     });
     return y;
   }
@@ -75,14 +75,14 @@ struct Gather final : Op {
     dispatch_float("gather", dy.dtype(), [&]<class T>() {
       const T* from = dy.data<T>();
       T* out = to.data_mut<T>();
-      each_pick(index, to.shape(), axis, [=](Index i, Index j) { out[j] += from[i]; });
+      each_pick(index.get(name()), to.shape(), axis, [=](Index i, Index j) { out[j] += from[i]; });
     });
   }
 };
 
 struct ScatterAdd final : Op {
   int axis;
-  Tensor index;
+  Constant index;
   ScatterAdd(int a, Tensor i) : axis(a), index(std::move(i)) {}
   const char* name() const override { return "scatter_add"; }
   Keep keep() const override { return Keep::nothing; }
@@ -91,7 +91,7 @@ struct ScatterAdd final : Op {
     dispatch_float("scatter_add", y.dtype(), [&]<class T>() {
       const T* from = in[1].data<T>();
       T* out = y.data_mut<T>();
-      each_pick(index, y.shape(), axis, [=](Index i, Index j) { out[j] += from[i]; });
+      each_pick(index.get(name()), y.shape(), axis, [=](Index i, Index j) { out[j] += from[i]; });
     });
     return y;
   }
@@ -102,7 +102,7 @@ struct ScatterAdd final : Op {
     dispatch_float("scatter_add", dy.dtype(), [&]<class T>() {
       const T* from = dy.data<T>();
       T* out = to.data_mut<T>();
-      each_pick(index, dy.shape(), axis, [=](Index i, Index j) { out[i] += from[j]; });
+      each_pick(index.get(name()), dy.shape(), axis, [=](Index i, Index j) { out[i] += from[j]; });
     });
   }
 };

@@ -21,7 +21,7 @@ template <class T> struct Rotate {
 };
 
 struct Rope final : Op {
-  Tensor positions;  // i64 [T]
+  Constant positions;  // i64 [T]
   double base;
   Rope(Tensor p, double b) : positions(std::move(p)), base(b) {}
   const char* name() const override { return "rope"; }
@@ -33,7 +33,7 @@ struct Rope final : Op {
     Tensor cosine = empty({time, half}, x.dtype(), x.device()), sine = empty({time, half}, x.dtype(), x.device());
     dispatch_float("rope", x.dtype(), [&]<class T>() {
       T *c = cosine.data_mut<T>(), *s = sine.data_mut<T>();
-      const Index* p = positions.data<Index>();
+      const Index* p = positions.get(name()).data<Index>();
       for (Index i = 0; i < half; ++i) {
         const double theta = std::pow(base, -double(i) / double(half));
         for (Index t = 0; t < time; ++t) {

@@ -51,7 +51,7 @@ template <class T> struct Choose {
   HD void operator()(Index i) const { y[i] = mask[i] ? a[i] : b[i]; }
 };
 struct Where final : Op {
-  Tensor mask;
+  Constant mask;
   explicit Where(Tensor m) : mask(std::move(m)) {}
   const char* name() const override { return "where"; }
   Keep keep() const override { return Keep::nothing; }
@@ -60,18 +60,18 @@ struct Where final : Op {
     Tensor y = empty(in[0].shape(), in[0].dtype(), in[0].device());
     dispatch_float("where", y.dtype(), [&]<class T>() {
       launch(y.device(), y.numel(),
-             Choose<T>{mask.data<std::uint8_t>(), in[0].data<T>(), in[1].data<T>(), y.data_mut<T>()});
+             Choose<T>{mask.get(name()).data<std::uint8_t>(), in[0].data<T>(), in[1].data<T>(), y.data_mut<T>()});
     });
     return y;
   }
   void backward(const Tensor& dy, In, const Tensor&, Out dx) override {
-    if (dx.wants(0)) pass_where(dy, mask, true, dx.into(0));
-    if (dx.wants(1)) pass_where(dy, mask, false, dx.into(1));
+    if (dx.wants(0)) pass_where(dy, mask.get(name()), true, dx.into(0));
+    if (dx.wants(1)) pass_where(dy, mask.get(name()), false, dx.into(1));
   }
 };
 
 struct MaskedFill final : Op {
-  Tensor mask;
+  Constant mask;
   double value;
   MaskedFill(Tensor m, double v) : mask(std::move(m)), value(v) {}
   const char* name() const override { return "masked_fill"; }
@@ -80,11 +80,14 @@ struct MaskedFill final : Op {
   Tensor forward(In in) override {
     Tensor y = empty(in[0].shape(), in[0].dtype(), in[0].device());
     dispatch_float("masked_fill", y.dtype(), [&]<class T>() {
-      launch(y.device(), y.numel(), Filled<T>{in[0].data<T>(), mask.data<std::uint8_t>(), T(value), y.data_mut<T>()});
+      launch(y.device(), y.numel(),
+             Filled<T>{in[0].data<T>(), mask.get(name()).data<std::uint8_t>(), T(value), y.data_mut<T>()});
     });
     return y;
   }
-  void backward(const Tensor& dy, In, const Tensor&, Out dx) override { pass_where(dy, mask, false, dx.into(0)); }
+  void backward(const Tensor& dy, In, const Tensor&, Out dx) override {
+    pass_where(dy, mask.get(name()), false, dx.into(0));
+  }
 };
 
 void check_mask(std::string_view op, const Tensor& mask) {

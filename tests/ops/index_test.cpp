@@ -3,8 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include "engine/backward.h"
 #include "engine/random.h"
 #include "ops/math.h"
+#include "ops/reduce.h"
+#include "ops/select.h"
 #include "tests/support/op_case.h"
 
 using namespace gradus;
@@ -93,6 +96,20 @@ std::vector<OpCase> gradus::index_cases() {
 }
 
 TEST_SUITE("index") {
+  TEST_CASE("indices or a mask that are written between forward and backward are an error, not a wrong gradient") {
+    Tensor weight = ones({3, 2}).requires_grad_(), index = labels({0, 2});
+    Tape tape;
+    const Tensor loss = sum(embedding(weight, index));
+    set_value(index, 0, 1);
+    CHECK_THROWS_WITH_AS(backward(loss), doctest::Contains("[embedding] i64 [2] was written since the forward pass"),
+                         Error);
+
+    Tensor mask = equal(weight, ones({3, 2}));
+    const Tensor filled = sum(masked_fill(weight, mask, 0));
+    set_value(mask, 0, 0);
+    CHECK_THROWS_WITH_AS(backward(filled), doctest::Contains("[masked_fill] u8 [3,2] was written"), Error);
+  }
+
   TEST_CASE("every pick: value and gradient") {
     for (const OpCase& c : index_cases()) check_op(c);
   }
