@@ -13,14 +13,6 @@
 namespace gradus {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool pooled = false;
-#elif defined(__has_feature)
-constexpr bool pooled = !__has_feature(address_sanitizer);
-#else
-constexpr bool pooled = true;
-#endif
-
 [[noreturn]] void out_of_memory(std::size_t bytes) {
   fail("allocate", "no memory for " + std::to_string(bytes >> 20) + " MiB; use smaller batches or shorter sequences");
 }

@@ -14,6 +14,15 @@
 
 namespace gradus {
 
+// Whether blocks are kept: not under AddressSanitizer.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool pooled = false;
+#elif defined(__has_feature)
+constexpr bool pooled = !__has_feature(address_sanitizer);
+#else
+constexpr bool pooled = true;
+#endif
+
 void* pool_allocate(std::size_t bytes);  // 64-byte aligned; throws Error when memory is exhausted
 void pool_release(void* memory, std::size_t bytes);
 void pool_trim();  // gives cached large blocks back to the system
