@@ -94,6 +94,17 @@ void note_nodes(const TensorFunction& f, const std::vector<Tensor>& inputs, DTyp
   for (const Node& node : tape.nodes()) names.insert(node.what);
 }
 
+void note_nodes(const LossInfo& info, const LossSample& sample, Form form, Names& names) {
+  if (form == Form::definition && (sample.extreme || !info.has_definition)) return;
+  Inputs inputs;
+  for (const auto& [name, x] : sample.inputs) {
+    inputs[name] = is_floating(x.dtype()) ? x.clone().requires_grad_() : x;
+  }
+  Tape tape;
+  const Tensor y = info.run(arguments_for(info, inputs, sample.options, form));
+  for (const Node& node : tape.nodes()) names.insert(node.what);
+}
+
 }  // namespace
 
 TEST_SUITE("architecture") {
@@ -134,8 +145,7 @@ TEST_SUITE("architecture") {
     Rng rng(1);
     for (const LossInfo& info : all_losses()) {
       for (const LossSample& sample : info.samples(rng)) {
-        const auto closed = [&](const std::vector<Tensor>& in) { return sample.loss(in, Form::closed); };
-        note_nodes(closed, sample.inputs, DType::f64, recorded);
+        for (const Form form : {Form::closed, Form::definition}) note_nodes(info, sample, form, recorded);
       }
     }
     const Names written = names_of_ops();

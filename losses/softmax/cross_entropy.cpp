@@ -212,32 +212,6 @@ double mean_divisor(const Tensor& target, const CrossEntropyOptions& o) {
   return total;
 }
 
-std::vector<LossSample> cross_entropy_samples(Rng& rng) {
-  std::vector<LossSample> samples;
-  const auto add = [&](const char* what, std::vector<Tensor> inputs, Tensor labels, CrossEntropyOptions o) {
-    samples.push_back({what, std::move(inputs), [labels, o](const std::vector<Tensor>& in, Form form) {
-                         CrossEntropyOptions options = o;
-                         options.form = form;
-                         return cross_entropy(in[0], labels ? labels : in[1], options);
-                       }});
-  };
-  const auto logits = [&](Index N, Index C) { return 2 * randn({N, C}, rng, DType::f64); };
-  const Tensor weight = rand({5}, rng, DType::f64) + 0.5;
-  const Tensor soft = softmax(randn({4, 3}, rng, DType::f64));
-  Tensor some_ignored = randint(5, {7}, rng);
-  set_value(some_ignored, 2, -100);
-  add("hard, mean", {logits(6, 4)}, randint(4, {6}, rng), {});
-  add("hard, two classes, none", {logits(3, 2)}, randint(2, {3}, rng), {.reduction = Reduction::none});
-  add("weights, ignored row, sum", {logits(7, 5)}, some_ignored, {.weight = weight, .reduction = Reduction::sum});
-  add("weights, ignored row, smoothing 0.1", {logits(7, 5)}, some_ignored, {.weight = weight, .label_smoothing = 0.1});
-  add("soft targets", {logits(4, 3), soft}, {}, {});
-  add("soft targets, smoothing 0.2, none", {logits(4, 3), soft}, {},
-      {.reduction = Reduction::none, .label_smoothing = 0.2});
-  add("one class", {logits(3, 1)}, labels({0, 0, 0}), {});
-  add("all rows ignored", {logits(2, 3)}, labels({-100, -100}), {});
-  return samples;
-}
-
 }  // namespace
 
 Tensor cross_entropy(At logits, const Tensor& target, CrossEntropyOptions o) {
@@ -250,15 +224,97 @@ Tensor cross_entropy(At logits, const Tensor& target, CrossEntropyOptions o) {
   return reduce_rows(At(rows, logits.line), o.reduction, mean_divisor(target, o));
 }
 
-// ---- samples for `gradus check`
+// ---- for the table of losses
 
-LossInfo cross_entropy_info() {
-  return {.name = "cross_entropy",
-          .family = Family::softmax,
-          .formula = "-sum_c q_c log softmax(z)_c",
-          .seeds = "A002 A008 A011-A014",
-          .task = "classification, language models",
-          .samples = cross_entropy_samples};
+namespace {
+
+const std::vector<InputSpec> logits_and_labels = {
+    {"logits", "[N,C]"}, {"target", "[N]", Kind::integer}, {"weight", "[C]", Kind::constant, true}};
+const std::vector<InputSpec> logits_and_probabilities = {
+    {"logits", "[N,C]"}, {"target_probs", "[N,C]"}, {"weight", "[C]", Kind::constant, true}};
+
+std::vector<LossSample> hard_samples(Rng& rng) {
+  const auto logits = [&](Index N, Index C) { return 2 * randn({N, C}, rng, DType::f64); };
+  const auto classes = [&](Index N, Index C) { return randint(C, {N}, rng); };
+  const Tensor weight = rand({5}, rng, DType::f64) + 0.5;
+  Tensor some_ignored = classes(7, 5);
+  set_value(some_ignored, 2, -100);
+  return {
+      {"hard, mean", {{"logits", logits(6, 4)}, {"target", classes(6, 4)}}},
+      {"two classes, none", {{"logits", logits(3, 2)}, {"target", classes(3, 2)}}, {{"reduction", "none"}}},
+      {"weights, ignored row, sum",
+       {{"logits", logits(7, 5)}, {"target", some_ignored}, {"weight", weight}},
+       {{"reduction", "sum"}}},
+      {"weights, ignored row, smoothing 0.1",
+       {{"logits", logits(7, 5)}, {"target", some_ignored}, {"weight", weight}},
+       {{"label_smoothing", 0.1}}},
+      {"one class", {{"logits", logits(3, 1)}, {"target", labels({0, 0, 0})}}},
+      {"all rows ignored", {{"logits", logits(2, 3)}, {"target", labels({-100, -100})}}},
+      {.what = "logits of 1e4",
+       .inputs = {{"logits", tensor({1e4, -1e4, 0, -1e4, 1e4, 3}, {2, 3}, DType::f64)}, {"target", labels({1, 1})}},
+       .extreme = true},
+      {.what = "p_t = 1 - 1e-30",
+       .inputs = {{"logits", tensor({69, 0, -1}, {1, 3}, DType::f64)}, {"target", labels({0})}},
+       .extreme = true},
+  };
+}
+
+std::vector<LossSample> soft_samples(Rng& rng) {
+  const auto logits = [&](Index N, Index C) { return 2 * randn({N, C}, rng, DType::f64); };
+  const auto rows = [&](Index N, Index C) { return softmax(randn({N, C}, rng, DType::f64)); };
+  const Tensor weight = rand({3}, rng, DType::f64) + 0.5;
+  return {
+      {"soft targets", {{"logits", logits(4, 3)}, {"target_probs", rows(4, 3)}}},
+      {"smoothing 0.2, none",
+       {{"logits", logits(5, 2)}, {"target_probs", rows(5, 2)}},
+       {{"label_smoothing", 0.2}, {"reduction", "none"}}},
+      {"weights, sum",
+       {{"logits", logits(2, 3)}, {"target_probs", rows(2, 3)}, {"weight", weight}},
+       {{"reduction", "sum"}}},
+      {"no rows", {{"logits", logits(0, 3)}, {"target_probs", rows(0, 3)}}},
+      {.what = "logits of 1e4",
+       .inputs = {{"logits", tensor({1e4, -1e4, 0}, {1, 3}, DType::f64)},
+                  {"target_probs", tensor({.25, .5, .25}, {1, 3}, DType::f64)}},
+       .extreme = true},
+  };
+}
+
+}  // namespace
+
+Losses cross_entropy_losses() {
+  return {{.name = "cross_entropy",
+           .family = Family::softmax,
+           .formula = "-log softmax(z)_t",
+           .seeds = "A008 A011-A014 A031",
+           .task = "classification, language models",
+           .inputs = logits_and_labels,
+           .options = {{"ignore_index", -100}, {"label_smoothing", 0.0}, reduction_option()},
+           .run =
+               [](const Arguments& a) {
+                 return cross_entropy(a["logits"], a["target"],
+                                      {.weight = a["weight"],
+                                       .ignore_index = a.integer("ignore_index"),
+                                       .reduction = a.reduction(),
+                                       .label_smoothing = a.number("label_smoothing"),
+                                       .form = a.form});
+               },
+           .samples = hard_samples},
+          {.name = "soft_cross_entropy",
+           .family = Family::softmax,
+           .formula = "-sum_c t_c log softmax(z)_c",
+           .seeds = "A002 A032",
+           .task = "classification with soft labels: mixup, smoothing, teachers",
+           .inputs = logits_and_probabilities,
+           .options = {{"label_smoothing", 0.0}, reduction_option()},
+           .run =
+               [](const Arguments& a) {
+                 return cross_entropy(a["logits"], a["target_probs"],
+                                      {.weight = a["weight"],
+                                       .reduction = a.reduction(),
+                                       .label_smoothing = a.number("label_smoothing"),
+                                       .form = a.form});
+               },
+           .samples = soft_samples}};
 }
 
 }  // namespace gradus

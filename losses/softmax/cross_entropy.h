@@ -39,6 +39,6 @@ struct CrossEntropyOptions {
 // logits [N,C]; target: labels int [N], or probabilities [N,C] of the logits' type, differentiable too.  -> [] or [N]
 Tensor cross_entropy(At logits, const Tensor& target, CrossEntropyOptions = {});
 
-LossInfo cross_entropy_info();
+Losses cross_entropy_losses();  // cross_entropy, soft_cross_entropy
 
 }  // namespace gradus

@@ -1,8 +1,7 @@
 // Gradus: tensors, automatic differentiation, losses, models. `#include <gradus.h>` and link gradus::gradus.
 #pragma once
 #include "engine/engine.h"
-#include "losses/loss.h"
-#include "losses/softmax/cross_entropy.h"
+#include "losses/registry.h"
 #include "models/attention.h"
 #include "models/clip.h"
 #include "models/dropout.h"
