@@ -9,6 +9,11 @@ namespace gradus::cli {
 
 int list(bool json);
 int check(const std::string& name);
+struct EvalRequest {
+  std::string dtype = "f64", form = "closed";
+  bool batch = false, list = false;
+};
+int eval(const EvalRequest& request);
 int train(const std::string& name, const experiments::Request& request);
 int demo();
 

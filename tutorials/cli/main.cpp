@@ -23,8 +23,19 @@ int main(int argc, char** argv) {
   auto* check = app.add_subcommand("check", "definition = closed form = central differences, in f64");
   check->add_option("NAME", loss, "a loss of `gradus list`, or all")->required();
 
+  cli::EvalRequest evaluation;
+  std::string device = "cpu";
+  auto* eval =
+      app.add_subcommand("eval", "evaluate one loss: a case as JSON on standard input, its value and gradients out");
+  eval->add_option("--dtype", evaluation.dtype, "f64 (default) or f32")->check(CLI::IsMember({"f64", "f32"}));
+  eval->add_option("--form", evaluation.form, "closed (default) or definition")
+      ->check(CLI::IsMember({"closed", "definition"}));
+  eval->add_option("--device", device, "cpu")->check(CLI::IsMember({"cpu", "cuda"}));
+  eval->add_flag("--batch", evaluation.batch, "the input is a list of cases, the output a list of results");
+  eval->add_flag("--list", evaluation.list, "every loss with its inputs, options and defaults");
+
   const CLI::Range at_least_one(Index(1), Index(1000000000));
-  std::string experiment, device = "cpu";
+  std::string experiment;
   experiments::Request request;
   auto* train = app.add_subcommand("train", "train an experiment end to end and compare it with its baseline");
   train->add_option("NAME", experiment, "an experiment of `gradus list`, or all")->required();
@@ -42,7 +53,7 @@ int main(int argc, char** argv) {
 
   const auto is_first = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_first).empty()) {
-    std::fprintf(stderr, "gradus: there is no command '%s'; commands are list, check, train and demo\n", argv[1]);
+    std::fprintf(stderr, "gradus: there is no command '%s'; commands are list, check, eval, train and demo\n", argv[1]);
     return 2;
   }
   try {
@@ -52,10 +63,11 @@ int main(int argc, char** argv) {
     if (*list) return cli::list(json);
     if (*check) return cli::check(loss);
     if (*demo) return cli::demo();
-    if (*train && device == "cuda") {
+    if (device == "cuda") {
       std::fprintf(stderr, "gradus: this build has no CUDA device; use --device cpu\n");
       return 77;
     }
+    if (*eval) return cli::eval(evaluation);
     return cli::train(experiment, request);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "gradus: %s\n", e.what());
