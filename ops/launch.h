@@ -45,9 +45,15 @@ struct CpuTeam {
   }
   // The first j at which f is greatest, NaN being greater than all; 0 when n = 0.
   template <class T, class F> HD Index argmax(Index n, F f) const {
-    const T m = max<T>(n, f);
-    for (Index j = 0; j < n; ++j) {
-      if (f(j) == m || (m != m && f(j) != f(j))) return j;
+    constexpr Index block = 256;  // one pass in vector lanes finds the block, a look into that block the place
+    T best = -vmath::infinity<T>;
+    Index start = 0;
+    for (Index b = 0; b < n && best == best; b += block) {
+      const T m = max<T>(n - b < block ? n - b : block, [=](Index j) { return f(b + j); });
+      if (m > best || m != m) best = m, start = b;
+    }
+    for (Index j = start; j < n; ++j) {
+      if (f(j) == best || (best != best && f(j) != f(j))) return j;
     }
     return 0;
   }

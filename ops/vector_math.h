@@ -61,6 +61,26 @@ inline HD double exp(double x) {
   return x > 709.782712893384 ? infinity<double> : x < -745.13321910194111 ? 0. : x != x ? x : y;
 }
 
+// e^x for x <= 0, as in a softmax: half the instructions of exp, since nothing can overflow and what would be below the
+// smallest normal number (2^-126; 2^-1022) is 0. NaN gives NaN.
+inline HD float exp_below(float x) {
+  constexpr float shift = 12582912.f;
+  const float inside = x < -87.336544f ? -87.336544f : x;
+  const float shifted = inside * 1.44269504088896341f + shift, k = shifted - shift;
+  // 2^n: the constant's own bits leave at the top.
+  const float scale = std::bit_cast<float>((std::bit_cast<std::uint32_t>(shifted) << 23) + 0x3f800000u);
+  const float r = (inside - k * 0.693359375f) - k * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.f;
+  return x < -87.336544f ? 0.f : p * scale;
+}
+inline HD double exp_below(double x) { return x < -708.396418532264 ? 0. : exp(x); }
+
 inline HD float log(float x) {
   const bool tiny = x < 1.17549435e-38f;  // denormal: scale by 2^25 first
   const float scaled = tiny ? x * 33554432.f : x;

@@ -1,5 +1,6 @@
 #include "losses/softmax/cross_entropy.h"
 
+#include "losses/softmax/partition.h"
 #include "ops/elementwise.h"
 #include "ops/index.h"
 #include "ops/math.h"
@@ -48,6 +49,7 @@ template <class T> struct Targets {
   const T *soft, *weight;  // [N,C] or null; [C] or null
   Index classes, ignore;
   T eps;
+  bool is_plain() const { return label && !weight; }
   HD bool counts(Index r) const { return !label || label[r] != ignore; }
   HD T w(Index c) const { return weight ? weight[c] : T(1); }
   HD T q(Index r, Index c) const {
@@ -67,9 +69,8 @@ template <class T> struct RowLoss {
     const T* z = logits + r * C;
     T sum = 0, top = 0, rest = 0;
     if (target.counts(r)) {
-      const Index k = team.template argmax<T>(C, [=](Index j) { return z[j]; });
-      top = z[k];
-      rest = vmath::log1p(team.template sum<T>(C, [=](Index j) { return j == k ? T(0) : vmath::exp(z[j] - top); }));
+      const Partition<T> p = partition<T>(team, C, [=](Index j) { return z[j]; });
+      top = p.top, rest = p.rest;
       const auto term = [=](Index c) {
         const T q = target.q(r, c), nll = rest + (top - z[c]);
         return q == 0 ? (nll != nll ? nll : T(0)) : q * nll;
@@ -85,27 +86,35 @@ template <class T> struct RowLoss {
   }
 };
 
-// dL_r/dz_j = Q p_j - q_j
-template <class T> struct LogitGradient {
+// dL_r/dz_j = Q p_j - q_j. Plain: q has the label alone, or the label and one value for all other classes, so the loop over
+// the classes looks nothing up.
+template <class T, bool Plain, bool Add> struct LogitGradient {
   Targets<T> targets;
   const T *dy, *logits, *m, *log_z;
   T* dz;
-  bool add;
   template <class Team> HD void operator()(Index r, Team team) const {
     const Targets<T> target = targets;
     const Index C = target.classes;
     const T *z = logits + r * C, top = m[r], rest = log_z[r], g = target.counts(r) ? dy[r] : T(0);
     T* to = dz + r * C;
-    const bool plus = add;
-    if (g == 0) return team.each(C, [=](Index j) { to[j] = plus ? to[j] : T(0); });
-    // A hard label alone has Q = q_t, and p_t - 1 keeps its digits as expm1(log p_t): at p_t = 1 - 1e-20 too.
-    const Index t = target.label && target.eps == 0 ? target.label[r] : -1;
-    const T Q = t >= 0 ? target.w(t) : team.template sum<T>(C, [=](Index c) { return target.q(r, c); });
-    const T at_label = t >= 0 ? Q * vmath::expm1((z[t] - top) - rest) : T(0);
-    team.each(C, [=](Index j) {
-      const T v = g * (j == t ? at_label : Q * vmath::exp((z[j] - top) - rest) - target.q(r, j));
-      to[j] = plus ? to[j] + v : v;
-    });
+    const auto put = [=](Index j, T v) { to[j] = Add ? to[j] + v : v; };
+    if (g == 0) return team.each(C, [=](Index j) { put(j, T(0)); });
+    if constexpr (Plain) {
+      const Index t = target.label[r];
+      const T eps = target.eps, other = eps / T(C);  // Q = 1
+      const auto entry = [=](Index j) { put(j, g * (vmath::exp_below((z[j] - top) - rest) - other)); };
+      team.each(t, entry);
+      team.each(C - 1 - t, [=](Index j) { entry(t + 1 + j); });
+      // p_t - 1 keeps its digits as expm1(log p_t): at p_t = 1 - 1e-20 too.
+      if (team.leads()) put(t, g * (vmath::expm1((z[t] - top) - rest) + eps - other));
+    } else {
+      const Index t = target.label && target.eps == 0 ? target.label[r] : -1;
+      const T Q = t >= 0 ? target.w(t) : team.template sum<T>(C, [=](Index c) { return target.q(r, c); });
+      const T at_label = t >= 0 ? Q * vmath::expm1((z[t] - top) - rest) : T(0);
+      team.each(C, [=](Index j) {
+        put(j, g * (j == t ? at_label : Q * vmath::exp_below((z[j] - top) - rest) - target.q(r, j)));
+      });
+    }
   }
 };
 
@@ -160,8 +169,12 @@ struct CrossEntropy final : Op {
       const T *g = dy.data<T>(), *logits = z.data<T>(), *top = m.data<T>(), *rest = log_z.data<T>();
       if (dx.wants(0)) {
         auto [dz, started] = dx.sum(0);
-        launch_rows(z.device(), N, C,
-                    LogitGradient<T>{targets<T>(in), g, logits, top, rest, dz.template data_mut<T>(), started});
+        with_flag(targets<T>(in).is_plain(), [&, &to = dz, add = started]<bool Plain>() {
+          with_flag(add, [&]<bool Add>() {
+            launch_rows(z.device(), N, C,
+                        LogitGradient<T, Plain, Add>{targets<T>(in), g, logits, top, rest, to.template data_mut<T>()});
+          });
+        });
       }
       if (dx.wants(2)) {
         launch_grid(z.device(), N, C,

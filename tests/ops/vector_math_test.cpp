@@ -118,6 +118,22 @@ TEST_SUITE("vector_math") {
     CHECK(vmath::tanh(tiny) == tiny);
   }
 
+  TEST_CASE_TEMPLATE("exp_below is exp for x <= 0, and 0 instead of a denormal", T, float, double) {
+    const T end = std::log(std::numeric_limits<T>::min());
+    double worst = 0;
+    for (const T magnitude : sweep<T>(std::numeric_limits<T>::min(), -end - T(0.001), 100000)) {
+      worst = std::max(worst, error_in_ulp(vmath::exp_below(-magnitude), std::exp(-(long double)magnitude)));
+    }
+    CHECK(worst < 2);
+    CHECK(vmath::exp_below(T(0)) == 1);
+    CHECK(vmath::exp_below(end - T(0.001)) == 0);
+    CHECK(vmath::exp_below(-vmath::infinity<T>) == 0);
+    for (const Bits<T> payload : {Bits<T>(0), Bits<T>(1), Bits<T>(0x1ff)}) {
+      const T bad = std::bit_cast<T>(std::bit_cast<Bits<T>>(vmath::nan<T>) | payload);
+      CHECK(std::isnan(vmath::exp_below(bad)));
+    }
+  }
+
   TEST_CASE("exp ends where the type ends: the last finite value, then infinity, the last denormal, then 0") {
     CHECK(std::isfinite(vmath::exp(709.782712893384)));
     CHECK(std::isinf(vmath::exp(std::nextafter(709.782712893384, 1000.))));

@@ -14,6 +14,12 @@ struct EvalRequest {
   bool batch = false, list = false;
 };
 int eval(const EvalRequest& request);
+struct BenchRequest {
+  std::string name, json;  // empty: all; empty: no file
+  bool peer = true, scaling = false;
+  double seconds = 1.5;  // for each case
+};
+int bench(const BenchRequest& request);
 int train(const std::string& name, const experiments::Request& request);
 int demo();
 

@@ -34,6 +34,15 @@ int main(int argc, char** argv) {
   eval->add_flag("--batch", evaluation.batch, "the input is a list of cases, the output a list of results");
   eval->add_flag("--list", evaluation.list, "every loss with its inputs, options and defaults");
 
+  cli::BenchRequest measured;
+  bool no_peer = false;
+  auto* bench = app.add_subcommand("bench", "time and memory of losses, beside PyTorch where it is installed");
+  bench->add_option("NAME", measured.name, "one case; default: all");
+  bench->add_flag("--scaling", measured.scaling, "time over size, and the exponent that fits");
+  bench->add_flag("--no-peer", no_peer, "without PyTorch");
+  bench->add_option("--seconds", measured.seconds, "for each case; default 1.5")->check(CLI::Range(0.0, 600.0));
+  bench->add_option("--json", measured.json, "write the figures to this file, too");
+
   const CLI::Range at_least_one(Index(1), Index(1000000000));
   std::string experiment;
   experiments::Request request;
@@ -53,7 +62,8 @@ int main(int argc, char** argv) {
 
   const auto is_first = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_first).empty()) {
-    std::fprintf(stderr, "gradus: there is no command '%s'; commands are list, check, eval, train and demo\n", argv[1]);
+    std::fprintf(stderr, "gradus: there is no command '%s'; commands are list, check, eval, bench, train and demo\n",
+                 argv[1]);
     return 2;
   }
   try {
@@ -67,6 +77,8 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "gradus: this build has no CUDA device; use --device cpu\n");
       return 77;
     }
+    measured.peer = !no_peer;
+    if (*bench) return cli::bench(measured);
     if (*eval) return cli::eval(evaluation);
     return cli::train(experiment, request);
   } catch (const std::exception& e) {
