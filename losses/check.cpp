@@ -21,7 +21,9 @@ std::vector<std::string> real_inputs(const LossInfo& info, const LossSample& sam
 
 Inputs copies(const Inputs& inputs, DType dtype) {
   Inputs out;
-  for (const auto& [name, x] : inputs) out[name] = is_floating(x.dtype()) ? x.to(dtype).clone() : x;
+  for (const auto& [name, x] : inputs) {
+    if (x) out[name] = is_floating(x.dtype()) ? x.to(dtype).clone() : x;
+  }
   return out;
 }
 
