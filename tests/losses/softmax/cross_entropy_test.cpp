@@ -73,7 +73,9 @@ void check_golden(const Golden& g, Form form) {
 }  // namespace
 
 TEST_SUITE("cross_entropy") {
-  TEST_CASE("definition, closed form and central differences agree") { check_losses(cross_entropy_losses()); }
+  TEST_CASE("cross_entropy: definition, closed form and central differences agree") {
+    check_losses(cross_entropy_losses());
+  }
 
   TEST_CASE("values and gradients are those of PyTorch's formulas in 90 digits") {
     const std::vector<Golden> cases = golden_cases();
@@ -207,7 +209,7 @@ TEST_SUITE("cross_entropy") {
     CHECK_THROWS_WITH_AS(backward(loss), doctest::Contains("written since"), Error);
   }
 
-  TEST_CASE("what does not fit is an error that names it") {
+  TEST_CASE("cross_entropy: what does not fit is an error that names it") {
     const Tensor z = zeros({2, 3}), t = labels({0, 2});
     const auto f = [](const Tensor& logits, const Tensor& target, const CrossEntropyOptions& o = {}) {
       return cross_entropy(logits, target, o);

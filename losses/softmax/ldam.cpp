@@ -1,0 +1,104 @@
+#include "losses/softmax/ldam.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "losses/softmax/class_balanced.h"
+#include "losses/softmax/cross_entropy.h"
+#include "losses/softmax/log_pt.h"
+#include "ops/math.h"
+
+namespace gradus {
+namespace {
+
+// m_c = max_m (n_min / n_c)^{1/4}, n_min the least count that is not 0; max_m where the count is 0.  [C]
+std::vector<double> margins(std::vector<double> n, double max_m) {
+  double least = vmath::infinity<double>;
+  for (const double v : n) least = v > 0 ? std::min(least, v) : least;
+  for (double& v : n) v = v > 0 ? max_m * std::pow(least / v, 0.25) : max_m;
+  return n;
+}
+
+// As the derivation starts: cross entropy of the logits, each label's shifted by its margin.
+Tensor definition(const Tensor& logits, const Tensor& target, const std::vector<double>& m, const LdamOptions& o) {
+  Tensor shift = zeros(logits.shape(), logits.dtype());  // [N,C] m_t e_t
+  for (Index r = 0; r < logits.size(0); ++r) {
+    const Index t = Index(value_at(target, r));
+    if (t != o.ignore_index) set_value(shift, r * logits.size(1) + t, m[std::size_t(t)]);
+  }
+  return cross_entropy(
+      o.s * (logits - shift), target,
+      {.weight = o.weight, .ignore_index = o.ignore_index, .reduction = o.reduction, .form = Form::definition});
+}
+
+// y = -l
+// dy/dl = -1
+struct Ldam {
+  static constexpr auto name = "ldam";
+  template <class T> HD T value(T l) const { return -l; }
+  template <class T> HD T slope(T) const { return -1; }
+};
+
+}  // namespace
+
+Tensor ldam(At logits, const Tensor& target, const Tensor& class_counts, LdamOptions o) {
+  check_labelled_logits("ldam", logits, target, o.ignore_index);
+  check_class_vector("ldam", "weight", o.weight, logits);
+  if (!(o.max_m >= 0 && std::isfinite(o.max_m))) fail("ldam", "max_m must be >= 0, got " + std::to_string(o.max_m));
+  if (!(o.s > 0 && std::isfinite(o.s))) fail("ldam", "s must be > 0, got " + std::to_string(o.s));
+  const std::vector<double> m = margins(checked_class_counts("ldam", class_counts, logits->size(1)), o.max_m);
+  if (o.form == Form::definition) return definition(logits, target, m, o);
+  const Tensor rows =
+      log_pt(logits, target, Ldam{},
+             {.weight = o.weight, .margin = tensor(m, logits->dtype()), .ignore_index = o.ignore_index, .scale = o.s});
+  return reduce_rows(At(rows, logits.line), o.reduction, kept_rows(target, o.ignore_index, o.weight));
+}
+
+// ---- for the table of losses
+
+namespace {
+
+std::vector<LossSample> samples(Rng& rng) {
+  std::vector<LossSample> all = labelled_samples(
+      rng, {{"s 1", {{"s", 1.0}}}, {"s 4, max_m 0.2", {{"s", 4.0}, {"max_m", 0.2}}}, {"s 1e3", {{"s", 1e3}}}});
+  for (LossSample& sample : all) {
+    const Index C = sample.inputs["logits"].size(1);
+    std::vector<Index> counts;  // 1, 12, 23, ...
+    for (Index c = 0; c < C; ++c) counts.push_back(1 + 11 * c);
+    sample.inputs["class_counts"] = labels(counts);
+    if (C % 2) sample.inputs["weight"] = rand({C}, rng, DType::f64) + 0.5;
+  }
+  const auto cosines = [&](Index N, Index C) { return 2 * rand({N, C}, rng, DType::f64) - 1; };
+  all.push_back(
+      {"defaults, an empty class",
+       {{"logits", cosines(4, 3)}, {"target", labels({1, 0, 2, 0})}, {"class_counts", labels({500, 0, 20})}}});
+  return all;
+}
+
+}  // namespace
+
+Losses ldam_losses() {
+  return {{.name = "ldam",
+           .family = Family::softmax,
+           .formula = "CE(s (z - m_t e_t), t), m_c = max_m (n_min / n_c)^(1/4)",
+           .seeds = "A038",
+           .task = "long-tailed classification",
+           .inputs = {{"logits", "[N,C]"},
+                      {"target", "[N]", Kind::integer},
+                      {"class_counts", "[C]", Kind::integer},
+                      {"weight", "[C]", Kind::constant, true}},
+           .options = {{"max_m", 0.5}, {"s", 30.0}, {"ignore_index", -100}, reduction_option()},
+           .run =
+               [](const Arguments& a) {
+                 return ldam(a["logits"], a["target"], a["class_counts"],
+                             {.max_m = a.number("max_m"),
+                              .s = a.number("s"),
+                              .weight = a["weight"],
+                              .ignore_index = a.integer("ignore_index"),
+                              .reduction = a.reduction(),
+                              .form = a.form});
+               },
+           .samples = samples}};
+}
+
+}  // namespace gradus

@@ -1,0 +1,98 @@
+#include "losses/softmax/log_pt.h"
+
+#include <algorithm>
+
+#include "ops/math.h"
+#include "ops/select.h"
+#include "ops/softmax.h"
+
+namespace gradus {
+
+void check_labelled_logits(std::string_view op, const Tensor& logits, const Tensor& target, Index ignore_index) {
+  if (!logits || !target) fail(op, "needs logits and a target; one of them is undefined");
+  if (logits.rank() != 2 || logits.size(1) == 0) {
+    fail(op, "needs logits [N,C] with C >= 1, got " + logits.describe() +
+                 "; classes are the last axis, use reshape({-1, C})");
+  }
+  if (target.shape() != Shape{logits.size(0)}) {
+    fail(op, "needs one label for each row: logits " + logits.describe() + ", target " + target.describe());
+  }
+  check_indices(op, "label", target, logits.size(1), &ignore_index);
+}
+
+void check_class_vector(std::string_view op, std::string_view what, const Tensor& vector, const Tensor& logits) {
+  if (!vector) return;
+  if (vector.shape() != Shape{logits.size(1)}) {
+    fail(op, "needs " + std::string(what) + " with a number for each class, [" + std::to_string(logits.size(1)) +
+                 "], got " + vector.describe());
+  }
+  check_same_kind(op, logits, vector);
+}
+
+double kept_rows(const Tensor& target, Index ignore_index, const Tensor& weight) {
+  double total = 0;
+  for (const double t : target.to_vector()) {
+    if (Index(t) != ignore_index) total += weight ? value_at(weight, Index(t)) : 1;
+  }
+  return total;
+}
+
+Tensor label_weights(const Tensor& target, const Tensor& weight, Index ignore_index, DType dtype) {
+  Tensor w = zeros(target.shape(), dtype);
+  for (Index r = 0; r < target.numel(); ++r) {
+    const Index t = Index(value_at(target, r));
+    if (t != ignore_index) set_value(w, r, weight ? value_at(weight, t) : 1);
+  }
+  return w;
+}
+
+Tensor log_pt_definition(At logits, const Tensor& target, Index ignore_index) {
+  const Index N = logits->size(0);
+  Tensor ignored = zeros({N, 1}, DType::u8), t = target.to(DType::i64).clone();
+  for (Index r = 0; r < N; ++r) {
+    if (Index(value_at(target, r)) != ignore_index) continue;
+    set_value(ignored, r, 1);
+    set_value(t, r, 0);
+  }
+  const Tensor log_p = log_softmax(masked_fill(logits, ignored, 0));  // [N,C]
+  return gather(log_p, 1, t.reshape({N, 1})).reshape({N});
+}
+
+std::vector<LossSample> labelled_samples(Rng& rng, const std::vector<Variant>& variants) {
+  struct Case {
+    Index N, C, ignored;
+    const char* reduction;
+  };
+  constexpr Case cases[] = {
+      {6, 4, 0, "mean"}, {3, 2, 0, "none"}, {7, 5, 2, "mean"}, {2, 3, 0, "sum"}, {4, 6, 1, "none"}};
+  std::vector<LossSample> samples;
+  const auto add = [&](const Variant& v, const Case& x) {
+    Tensor target = randint(x.C, {x.N}, rng);
+    for (Index r = 0; r < x.ignored; ++r) set_value(target, r, -100);
+    samples.push_back({v.what + ", " + std::to_string(x.N) + " rows of " + std::to_string(x.C) + ", " +
+                           std::to_string(x.ignored) + " ignored, " + x.reduction,
+                       {{"logits", 2 * randn({x.N, x.C}, rng, DType::f64)}, {"target", target}},
+                       v.options});
+    samples.back().options.insert_or_assign("reduction", x.reduction);
+  };
+  for (std::size_t i = 0; i < std::max(std::size(cases), variants.size()); ++i) {
+    add(variants[i % variants.size()], cases[i % std::size(cases)]);
+  }
+  add(variants[0], {3, 1, 0, "mean"});
+  add(variants[0], {2, 3, 2, "mean"});
+  const std::vector<std::pair<const char*, std::vector<double>>> extremes = {{"p_t = 1e-40", {0, 92.1034, -3}},
+                                                                             {"p_t = 1 - 1e-26", {60, 0, 0}},
+                                                                             {"wrong by 2e4", {-1e4, 1e4, 3}},
+                                                                             {"right by 1e4", {1e4, -1e4, 0}}};
+  for (const Variant& v : variants) {
+    for (const auto& [what, z] : extremes) {
+      samples.push_back({.what = v.what + ", " + what,
+                         .inputs = {{"logits", tensor(z, {1, 3}, DType::f64)}, {"target", labels({0})}},
+                         .options = v.options,
+                         .extreme = true});
+    }
+  }
+  return samples;
+}
+
+}  // namespace gradus
