@@ -156,7 +156,7 @@ Index heads_of(const Arguments& a) {
 
 Losses global_pointer_losses() {
   const std::vector<OptionSpec> rope_scale = {{"rope", true}, {"scale", true}};
-  const std::vector<OptionSpec> rope_scale_window = {{"rope", true}, {"scale", true}, {"window", 0}};
+  const std::vector<OptionSpec> rope_scale_window = {{"rope", true}, {"scale", true}, {"window", -1}};
   return {{.name = "global_pointer",
            .family = Family::logsumexp,
            .formula = "1/N sum_n,h log(1 + sum_neg e^s) + log(1 + sum_pos e^-s),  s = <R_i q_i, R_j k_j>",

@@ -28,7 +28,8 @@ Tensor cells_of(const Tensor& labels, const Tensor& mask, Index window) {
     for (Index h = 0; h < H; ++h) {
       for (Index i = 0; i < T; ++i) {
         for (Index j = 0; j < T; ++j, ++cell) {
-          const bool span = *cell, valid = i <= j && token[i] != 0 && token[j] != 0, far = window > 0 && j - i > window;
+          const bool span = *cell, valid = i <= j && token[i] != 0 && token[j] != 0,
+                     far = window >= 0 && j - i > window;
           if (span && valid && far) {
             fail(op, "the span at " + Shape({n, h, i, j}).text() + " is longer than the window of " +
                          std::to_string(window) + " allows; widen the window or drop the span");
@@ -194,7 +195,7 @@ Tensor pointer_loss(At q, const Tensor& k, const Tensor& start, const Tensor& en
   }
   if (mask && mask.shape() != Shape{N, T})
     fail(op, "mask must be [N,T] for " + q->describe() + ", got " + mask.describe());
-  if (o.window < 0) fail(op, "window must be 0 (none) or positive, got " + std::to_string(o.window));
+  if (o.window < -1) fail(op, "window must be -1 for any width, or at least 0, got " + std::to_string(o.window));
   const Tensor cells = cells_of(labels, mask, o.window);
   Tensor rows;
   if (o.form == Form::definition) {

@@ -21,7 +21,7 @@ namespace gradus {
 
 struct PointerLossOptions {
   bool rope = true, scale = true;  // as PointerOptions
-  Index window = 0;                // spans of at most window + 1 tokens; 0: of any length
+  Index window = -1;               // j - i <= window; -1: any
   Form form = Form::closed;
 };
 

@@ -47,7 +47,7 @@ std::vector<std::vector<Index>> all_paths(Index T, Index C) {
 }  // namespace
 
 TEST_SUITE("crf") {
-  TEST_CASE("definition, closed form and central differences agree") { check_losses(crf_losses()); }
+  TEST_CASE("crf: definition, closed form and central differences agree") { check_losses(crf_losses()); }
 
   TEST_CASE("the loss is log Z - score with Z summed over all 81 paths, and the decoder finds the best of them") {
     for (std::uint64_t seed = 1; seed <= 5; ++seed) {
@@ -87,7 +87,7 @@ TEST_SUITE("crf") {
     CHECK(tags == Values{wanted[0], 0, wanted[1], wanted[2]});
   }
 
-  TEST_CASE("what does not fit is an error that names it") {
+  TEST_CASE("crf: what does not fit is an error that names it") {
     const Model m = random_model(2, 3, 1);
     const Tensor y = labels({0, 1}).reshape({1, 2});
     CHECK_THROWS_WITH_AS(crf_nll(m.e[0], y, m.A, m.start, m.end), doctest::Contains("needs emissions [N,T,C]"), Error);

@@ -185,7 +185,7 @@ TEST_SUITE("global_pointer") {
     CHECK(std::log1p(masked + unmasked) == doctest::Approx(std::log(121.0)).epsilon(1e-6));
   }
 
-  TEST_CASE("what does not fit is an error that names it") {
+  TEST_CASE("global_pointer: what does not fit is an error that names it") {
     const Tensor h = zeros({2, 3, 4}), W = zeros({4, 12}), b = zeros({12}), y = zeros({2, 2, 3, 3});
     CHECK_THROWS_WITH_AS(global_pointer(h[0], W, b, y), doctest::Contains("hidden states [N,T,D]"), Error);
     CHECK_THROWS_WITH_AS(global_pointer(h, zeros({4, 10}), b, zeros({2, 3, 3, 3})), doctest::Contains("[D,2 H d]"),
