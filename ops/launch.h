@@ -26,11 +26,18 @@ struct CpuTeam {
 #pragma omp simd
     for (Index j = 0; j < n; ++j) f(j);
   }
+  // In blocks, so that the rounding of a long row is that of its blocks and not of its length.
   template <class T, class F> HD T sum(Index n, F f) const {
-    T s = 0;
+    constexpr Index block = 1024;
+    T total = 0;
+    for (Index b = 0; b < n; b += block) {
+      const Index end = n - b < block ? n : b + block;
+      T s = 0;
 #pragma omp simd reduction(+ : s)
-    for (Index j = 0; j < n; ++j) s += f(j);
-    return s;
+      for (Index j = b; j < end; ++j) s += f(j);
+      total += s;
+    }
+    return total;
   }
   // -inf when n = 0; a NaN anywhere gives NaN.
   template <class T, class F> HD T max(Index n, F f) const {

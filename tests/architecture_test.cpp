@@ -98,7 +98,7 @@ void note_nodes(const LossInfo& info, const LossSample& sample, Form form, Names
   if (form == Form::definition && (sample.extreme || !info.has_definition)) return;
   Inputs inputs;
   for (const auto& [name, x] : sample.inputs) {
-    inputs[name] = is_floating(x.dtype()) ? x.clone().requires_grad_() : x;
+    if (x) inputs[name] = is_floating(x.dtype()) ? x.clone().requires_grad_() : x;
   }
   Tape tape;
   const Tensor y = info.run(arguments_for(info, inputs, sample.options, form));

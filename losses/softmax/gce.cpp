@@ -45,7 +45,7 @@ Losses gce_losses() {
   return {{.name = "gce",
            .family = Family::softmax,
            .formula = "(1 - p_t^q) / q",
-           .seeds = "",
+           .seeds = "neighbour",
            .task = "classification with wrong labels",
            .inputs = {{"logits", "[N,C]"}, {"target", "[N]", Kind::integer}},
            .options = {{"q", 0.7}, {"ignore_index", -100}, reduction_option()},

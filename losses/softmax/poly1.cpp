@@ -46,7 +46,7 @@ Losses poly1_losses() {
   return {{.name = "poly1",
            .family = Family::softmax,
            .formula = "-log p_t + epsilon (1 - p_t)",
-           .seeds = "",
+           .seeds = "neighbour",
            .task = "classification",
            .inputs = {{"logits", "[N,C]"}, {"target", "[N]", Kind::integer}},
            .options = {{"epsilon", 2.0}, {"ignore_index", -100}, reduction_option()},

@@ -379,14 +379,15 @@ for N, scale in [(4, 20.0), (7, 3.0), (3, 1.0)]:
 def circle(sp, sn, m, gamma):
     ap, an = (1 + m - sp).clamp(min=0).detach(), (sn + m).clamp(min=0).detach()
     x = torch.logsumexp(gamma * an * (sn - m), 0) + torch.logsumexp(-gamma * ap * (sp - (1 - m)), 0)
-    return F.softplus(x)
+    return torch.logaddexp(x, torch.zeros(()))
 
 
 for P, Q in [(3, 4), (1, 2)]:
     sp, sn = rand(P) * 1.8 - 0.9, rand(Q) * 1.8 - 0.9
     case("circle", {"sp": sp, "sn": sn}, {"m": 0.25, "gamma": 8.0}, lambda sp, sn: circle(sp, sn, 0.25, 8.0))
     case("circle_const", {"sp": sp, "sn": sn}, {"delta_p": 0.75, "delta_n": 0.2, "gamma": 5.0},
-         lambda sp, sn: F.softplus(torch.logsumexp(5 * (sn - 0.2), 0) + torch.logsumexp(-5 * (sp - 0.75), 0)))
+         lambda sp, sn: torch.logaddexp(
+             torch.logsumexp(5 * (sn - 0.2), 0) + torch.logsumexp(-5 * (sp - 0.75), 0), torch.zeros(())))
 
 
 def nt_xent(z1, z2, tau):

@@ -201,7 +201,8 @@ Json evaluate_case(const Json& test_case, Form form, DType dtype) {
                                    [&, &wanted = key](const InputSpec& s) { return wanted == s.name; });
     const bool listed = spec != info.inputs.end();
     Tensor x = read_tensor(value, key, listed && spec->kind == Kind::integer, dtype);
-    (key == "cotangent" && !listed ? cotangent : inputs[key]) = x;
+    if (key == "cotangent") cotangent = x;
+    if (key != "cotangent" || listed) inputs[key] = x;
   }
   const auto options = test_case.find("options");
   const Wanted wanted = read_wanted(test_case, info, inputs);

@@ -32,10 +32,14 @@ int list_json() {
 
 int list(bool json) {
   if (json) return list_json();
-  std::printf("losses (gradus check NAME)\n");
-  for (const LossInfo& loss : all_losses()) {
-    std::printf("  %-16s %-10s %s\n  %-16s %-10s for %s; sources %s\n", loss.name, name_of(loss.family), loss.formula,
-                "", "", loss.task, loss.seeds);
+  std::printf("%zu losses and metrics (gradus check NAME, gradus eval)\n", all_losses().size());
+  for (const Family family : {Family::softmax, Family::logsumexp, Family::distance, Family::transport, Family::combine,
+                              Family::scheme, Family::metric}) {
+    std::printf("\n%s\n", name_of(family));
+    for (const LossInfo& loss : all_losses()) {
+      if (loss.family != family) continue;
+      std::printf("  %-32s %s\n  %-32s for %s; %s\n", loss.name, loss.formula, "", loss.task, loss.seeds);
+    }
   }
   std::printf("\nexperiments (gradus train NAME)\n");
   for (const experiments::Experiment& e : experiments::all()) {
