@@ -38,7 +38,7 @@ same() { if cmp -s "$1" "$2"; then ok "$3"; else bad "$3: the files differ"; fi;
 # --- commands and bad input
 expect 0 "cross_entropy" "$gradus" list
 expect 0 '"experiments"' "$gradus" list --json
-for command in list check train demo; do expect 0 "gradus $command" "$gradus" $command --help; done
+for command in list check eval bench train demo; do expect 0 "gradus $command" "$gradus" $command --help; done
 expect 0 "agree" "$gradus" check cross_entropy
 expect 0 "agree" "$gradus" check all
 expect 2 "no loss 'nothing'" "$gradus" check nothing
@@ -54,6 +54,28 @@ expect 2 "absent" "$gradus" train digits --quiet --resume absent.safetensors
 expect 77 "no CUDA device" "$gradus" train digits --device cuda
 printf 'too short' >short.txt
 expect 2 "longer" "$gradus" train lm --quiet --data short.txt
+
+# --- one loss from outside
+fed() { file=$1 && shift && "$@" <"$file"; } # fed FILE COMMAND...: the file as standard input
+cat >case.json <<'END'
+{"loss": "multilabel_ce", "inputs": {"scores": {"shape": [1, 2], "data": [0, 0]}, "labels": {"shape": [1, 2], "data": [0, 1]}}}
+END
+echo '{"loss": "multilabel_ce", "inputs": {}}' >incomplete.json
+echo '{"loss": "multilabel_ce", ' >broken.json
+{ echo '[' && cat case.json && echo ',' && cat incomplete.json && echo ']'; } >batch.json
+expect 0 '{"value":1.3862943611198906,"grads":{"scores":{"shape":[1,2],"data":[0.5,-0.5]}}}' fed case.json "$gradus" eval
+expect 0 '"value":1.3862943611198906' fed case.json "$gradus" eval --form definition
+expect 0 '"value":1.3862943649291992' fed case.json "$gradus" eval --dtype f32
+expect 0 '"code":2' fed batch.json "$gradus" eval --batch
+expect 0 '"name": "cosent"' fed /dev/null "$gradus" eval --list
+expect 2 "input 'scores' [N,C] is missing" fed incomplete.json "$gradus" eval
+expect 2 "not JSON" fed broken.json "$gradus" eval
+expect 2 "not JSON" fed /dev/null "$gradus" eval
+expect 2 "list of cases" fed case.json "$gradus" eval --batch
+expect 2 "--dtype" fed case.json "$gradus" eval --dtype f16
+expect 77 "no CUDA device" fed case.json "$gradus" eval --device cuda
+expect 0 "cosent" "$gradus" bench cosent --no-peer --seconds 0
+expect 2 "no case 'nothing'" "$gradus" bench nothing --no-peer
 
 # --- the same bits with one thread and two
 cat "$source"/engine/*.cpp | head -c 20000 >text.txt # any text will do; short, for the slow sanitizer build
