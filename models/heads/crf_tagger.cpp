@@ -1,0 +1,51 @@
+#include "models/heads/crf_tagger.h"
+
+#include <algorithm>
+
+namespace gradus {
+
+Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dropped) {
+  std::stable_sort(spans.begin(), spans.end(),
+                   [](const Span& a, const Span& b) { return a.end - a.begin > b.end - b.begin; });
+  Tensor tags = zeros({N, T}, DType::i64);
+  Index* tag = tags.data_mut<Index>();
+  for (const Span& s : spans) {
+    if (s.batch < 0 || s.batch >= N || s.head < 0 || s.begin < 0 || s.begin > s.end || s.end >= T) {
+      fail("bio_tags",
+           "the span " + Shape({s.batch, s.head, s.begin, s.end}).text() + " does not lie in " + Shape({N, T}).text());
+    }
+    Index* row = tag + s.batch * T;
+    if (std::any_of(row + s.begin, row + s.end + 1, [](Index t) { return t != 0; })) {
+      if (dropped) dropped->push_back(s);
+      continue;
+    }
+    row[s.begin] = 1 + 2 * s.head;
+    std::fill(row + s.begin + 1, row + s.end + 1, 2 + 2 * s.head);
+  }
+  return tags;
+}
+
+std::vector<Span> spans_of_bio(const Tensor& tags, const Tensor& mask) {
+  if (!tags || tags.rank() != 2) fail("spans_of_bio", "needs tags [N,T], got " + (tags ? tags.describe() : "nothing"));
+  std::vector<Span> spans;
+  const Index T = tags.size(1);
+  for (Index n = 0; n < tags.size(0); ++n) {
+    Index before = 0;
+    for (Index t = 0; t < T; ++t) {
+      const bool kept = !mask || value_at(mask, n * T + t) != 0;
+      const Index tag = kept ? Index(value_at(tags, n * T + t)) : 0, head = (tag - 1) / 2;
+      if (tag > 0) {
+        const bool goes_on = tag % 2 == 0 && before > 0 && (before - 1) / 2 == head;
+        if (goes_on) {
+          spans.back().end = t;
+        } else {
+          spans.push_back({n, head, t, t});
+        }
+      }
+      before = tag;
+    }
+  }
+  return spans;
+}
+
+}  // namespace gradus

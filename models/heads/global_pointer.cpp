@@ -1,0 +1,93 @@
+#include "models/heads/global_pointer.h"
+
+#include "ops/broadcast.h"
+#include "ops/math.h"
+#include "ops/matmul.h"
+#include "ops/shape_ops.h"
+
+namespace gradus {
+namespace {
+
+Index checked(Index types, Index head_width) {
+  check_size("SpanHead", "types", types);
+  check_size("SpanHead", "head_width", head_width);
+  return types;
+}
+
+Tensor as_one_group(const Tensor& x) {
+  return x.reshape({x.size(0), 1, x.size(1), x.size(2)});
+}  // [N,T,d] -> [N,1,T,d]
+
+}  // namespace
+
+Tensor SpanHead::operator()(At hidden) const {
+  const Terms t = terms(hidden);
+  return pointer_scores(At(t.q, hidden.line), t.k, t.start, t.end, {.rope = options.rope, .scale = options.scale});
+}
+
+Tensor SpanHead::loss(At hidden, const Tensor& labels, const Tensor& mask) const {
+  const Terms t = terms(hidden);
+  return pointer_loss(At(t.q, hidden.line), t.k, t.start, t.end, labels, mask,
+                      {.rope = options.rope, .scale = options.scale, .window = options.window});
+}
+
+std::vector<Span> SpanHead::spans(const Tensor& hidden, const Tensor& mask, double threshold) const {
+  const NoGrad no_grad;
+  std::vector<Span> found = spans_above((*this)(hidden), threshold, mask);
+  if (options.window >= 0) std::erase_if(found, [&](const Span& s) { return s.end - s.begin > options.window; });
+  return found;
+}
+
+GlobalPointer::GlobalPointer(Index width, Index number, Index head_width, Rng&& rng, SpanHeadOptions o)
+    : SpanHead(o), projection(width, 2 * checked(number, head_width) * head_width, rng.split()), types(number) {}
+
+SpanHead::Terms GlobalPointer::terms(At hidden) const {
+  const auto [q, k] = project_pointer(hidden, permute(projection.weight, {1, 0}), projection.bias, types);
+  return {q, k, {}, {}};
+}
+
+EfficientGlobalPointer::EfficientGlobalPointer(Index width, Index types, Index head_width, Rng&& rng, SpanHeadOptions o)
+    : SpanHead(o),
+      query(width, (checked(types, head_width), head_width), rng.split(), {.bias = false}),
+      key(width, head_width, rng.split(), {.bias = false}) {
+  const double bound = 1 / std::sqrt(4.0 * double(head_width));
+  if (o.rank < 0) fail("EfficientGlobalPointer", "rank must be 0 (none) or positive, got " + std::to_string(o.rank));
+  if (o.rank == 0) {
+    w = uniform_parameter({types, 4 * head_width}, bound, rng);
+  } else {
+    w = uniform_parameter({types, o.rank}, 1, rng);
+    shared = uniform_parameter({o.rank, 4 * head_width}, bound, rng);
+  }
+}
+
+void EfficientGlobalPointer::list(Parts& parts) {
+  parts.add("query", query), parts.add("key", key);
+  parts.add("w", w), parts.add("shared", shared);
+}
+
+SpanHead::Terms EfficientGlobalPointer::terms(At hidden) const {
+  const Tensor q = query(hidden), k = key(hidden);
+  const auto [start, end] = project_types(q, k, shared ? matmul(w, shared) : w);
+  return {as_one_group(q), as_one_group(k), start, end};
+}
+
+ModulatedPointer::ModulatedPointer(Index width, Index types, Index head_width, Rng&& rng, SpanHeadOptions o)
+    : SpanHead(o),
+      query(width, (checked(types, head_width), head_width), rng.split(), {.bias = false}),
+      key(width, head_width, rng.split(), {.bias = false}),
+      modulation(normal_parameter({types, head_width}, 0.5, rng)) {
+  for (Index i = 0; i < modulation.numel(); ++i) set_value(modulation, i, 1 + value_at(modulation, i));
+}
+
+void ModulatedPointer::list(Parts& parts) {
+  parts.add("query", query), parts.add("key", key), parts.add("modulation", modulation);
+}
+
+SpanHead::Terms ModulatedPointer::terms(At hidden) const {
+  const Tensor q = as_one_group(query(hidden)), k = as_one_group(key(hidden));
+  const Index H = modulation.size(0), d = modulation.size(1);
+  const Tensor of_type = q * modulation.reshape({1, H, 1, d});  // [N,H,T,d]
+  return {of_type, broadcast_to(k, of_type.shape()), {}, {}};
+}
+
+}  // namespace gradus
