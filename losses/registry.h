@@ -11,6 +11,7 @@
 #include "losses/distance/brier.h"
 #include "losses/distance/contrastive.h"
 #include "losses/distance/cosine.h"
+#include "losses/distance/log_cosh.h"
 #include "losses/distance/mahalanobis.h"
 #include "losses/distance/proximal.h"
 #include "losses/distance/reconstruction.h"
@@ -114,6 +115,7 @@ inline constexpr Losses (*loss_files[])() = {
     brier_losses,
     contrastive_losses,
     cosine_losses,
+    log_cosh_losses,
     mahalanobis_losses,
     proximal_losses,
     reconstruction_losses,
