@@ -1,9 +1,7 @@
-// What the losses of this family share: log p_c = (z_c - top) - log_z for each row of logits, and the checks of logits
-// and labels.
-//
-// log_z = lse - top = log(1 + sum_{j != k} e^{z_j - top}), top = z_k the greatest logit: nothing overflows, and where
-// p_k is 1 - 1e-20, log_z is 1e-20 and not 0.
+// What the losses of this family share: log p_c = (z_c - top) - log_z for each row of logits (losses/softmax/partition.h),
+// and the checks of logits and labels.
 #pragma once
+#include "losses/softmax/partition.h"
 #include "ops/elementwise.h"
 #include "ops/index.h"
 
@@ -15,12 +13,10 @@ template <class T> struct LogPartitionRow {
   T *top, *log_z;  // [N] each
   template <class Team> HD void operator()(Index r, Team team) const {
     const T* z = logits + r * classes;
-    const Index k = team.template argmax<T>(classes, [=](Index j) { return z[j]; });
-    const T most = z[k];
-    const T rest = team.template sum<T>(classes, [=](Index j) { return j == k ? T(0) : vmath::exp(z[j] - most); });
+    const Partition<T> p = partition<T>(team, classes, [=](Index j) { return z[j]; });
     if (team.leads()) {
-      top[r] = most;
-      log_z[r] = vmath::log1p(rest);
+      top[r] = p.top;
+      log_z[r] = p.rest;
     }
   }
 };

@@ -17,7 +17,7 @@ content() {
       cat "$source/$1"
       ;;
     "its output") "$build/$program" ;;
-    "gradus "*) "$build/gradus" ${1#gradus } 2>/dev/null | sed '/./,$!d' ;; # without leading blank lines
+    "gradus "*) (cd "$source" && eval "\"$build/gradus\" ${1#gradus }") 2>/dev/null | sed '/./,$!d' ;; # without leading blank lines
   esac
 }
 
@@ -51,7 +51,7 @@ while [ "$n" -le "$(cat "$work/count")" ]; do
   # Words must be equal; numbers may differ by 2 %, and figures that measure round-off or time only have to be there.
   if ! awk -v name="$name" '
       function number(w) { return w ~ /^[-+]?[0-9]+\.?[0-9]*(e[-+]?[0-9]+)?$/ }
-      function near(a, b) { return (a - b) * (a - b) <= (0.02 * a) * (0.02 * a) || (a * a < 1e-18 && b * b < 1e-18) }
+      function near(a, b) { return (a - b) * (a - b) <= (0.02 * a) * (0.02 * a) || (a * a < 1e-12 && b * b < 1e-12) }
       function differs(shown, real,   m, n, u, v, i) {
         gsub(/[][,()%]/, " & ", shown); gsub(/[][,()%]/, " & ", real)
         m = split(shown, u, " "); n = split(real, v, " ")
