@@ -53,8 +53,8 @@ template <class T, class F> HD Two<T> sum_two(CpuTeam, Index n, F f) {
 }
 
 // w e^x, right also when e^x alone overflows; w = 0 gives 0.
-template <class T> HD T weighted_exp(T w, T x) {
-  const T h = vmath::exp(x / 2);
+template <class T> [[gnu::always_inline]] inline HD T weighted_exp(T w, T x) {
+  const T h = vmath::exp_normal(x / 2);
   return w == 0 ? T(0) : (w * h) * h;
 }
 
@@ -84,20 +84,27 @@ template <class T, class Team, class X> HD LogSum<T> log1p_of_sum(Team team, Ind
 
 // log(1 + sum_j e^{x(j)})
 template <class T, class Team, class X> HD LogSum<T> log1p_sum_exp(Team team, Index n, X x) {
-  return log1p_of_sum(team, n, row_sum<T>(team, n, [=](Index j) { return vmath::exp(x(j)); }), x);
+  return log1p_of_sum(team, n, row_sum<T>(team, n, [=](Index j) { return vmath::exp_normal(x(j)); }), x);
 }
 
-// log(1 + sum_j w(j) e^{x(j)}),  w >= 0
-template <class T, class Team, class W, class X> HD LogSum<T> log1p_sum_exp(Team team, Index n, W w, X x) {
-  const T S = row_sum<T>(team, n, [=](Index j) {
-    const T v = w(j), e = vmath::exp(x(j));
-    return v == 0 ? T(0) : v * e;
-  });
+// w e, and 0 where w = 0, whatever e
+template <class T> [[gnu::always_inline]] inline HD T weighed_term(T w, T e) {
+  const T v = w * e;
+  return w == 0 ? T(0) : v;
+}
+
+// log(1 + sum_j w(j) e^{x(j)}) from the plain sum S,  w >= 0
+template <class T, class Team, class W, class X> HD LogSum<T> log1p_of_weighted_sum(Team team, Index n, T S, W w, X x) {
   const auto entry = [=](Index j) {
     const T v = w(j), lift = vmath::log(v);
     return v == 0 ? -vmath::infinity<T> : x(j) + lift;
   };
   return log1p_of_sum(team, n, S, entry, [=](Index j, T m) { return weighted_exp(w(j), x(j) - m); });
+}
+
+template <class T, class Team, class W, class X> HD LogSum<T> log1p_sum_exp(Team team, Index n, W w, X x) {
+  const T S = row_sum<T>(team, n, [=](Index j) { return weighed_term(w(j), vmath::exp_normal(x(j))); });
+  return log1p_of_weighted_sum(team, n, S, w, x);
 }
 
 }  // namespace gradus

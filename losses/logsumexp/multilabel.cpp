@@ -1,5 +1,6 @@
 #include "losses/logsumexp/multilabel.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "losses/logsumexp/multilabel_sides.h"
@@ -29,18 +30,30 @@ template <class T> struct HardLoss {
   const std::uint8_t* cells;
   T down, up, *loss;
   Sides<T> sides;
-  template <class Team> HD void operator()(Index r, Team team) const {
+  template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
     const T *s = scores + r * n, lower = down, raise = up;
     const std::uint8_t* cell = cells + r * n;
-    const Two<T> sums = sum_two<T>(team, n, [=](Index j) -> Two<T> {
-      const bool right = cell[j] == positive_cell;
-      const T e = vmath::exp(right ? raise - s[j] : s[j] + lower);
-      return {right ? e : T(0), cell[j] == negative_cell ? e : T(0)};
-    });
+    double positive = 0, negative = 0;
+    for (Index b = 0; b < n; b += row_block) {
+      const Index size = n - b < row_block ? n - b : row_block;
+      const T* x = s + b;
+      const std::uint8_t* state = cell + b;
+      // Positives are rare: most blocks have none, and one sum less.
+      if (team.template sum<std::uint16_t>(size, [=](Index j) { return state[j]; }) == 0) {
+        negative += team.template sum<T>(size, [=](Index j) { return vmath::exp_normal(x[j] + lower); });
+        continue;
+      }
+      const Two<T> sums = sum_two<T>(team, size, [=](Index j) -> Two<T> {
+        const bool right = state[j] == positive_cell;
+        const T e = vmath::exp_normal(right ? raise - x[j] : x[j] + lower);
+        return {right ? e : T(0), state[j] == negative_cell ? e : T(0)};
+      });
+      positive += sums.a, negative += sums.b;
+    }
     const LogSum<T> P = log1p_of_sum(
-        team, n, sums.a, [=](Index j) { return cell[j] == positive_cell ? raise - s[j] : -vmath::infinity<T>; });
+        team, n, T(positive), [=](Index j) { return cell[j] == positive_cell ? raise - s[j] : -vmath::infinity<T>; });
     const LogSum<T> Q = log1p_of_sum(
-        team, n, sums.b, [=](Index j) { return cell[j] == negative_cell ? s[j] + lower : -vmath::infinity<T>; });
+        team, n, T(negative), [=](Index j) { return cell[j] == negative_cell ? s[j] + lower : -vmath::infinity<T>; });
     if (team.leads()) {
       loss[r] = P.value() + Q.value();
       sides.keep(r, P, Q);
@@ -55,7 +68,7 @@ template <class T, bool Add> struct HardGradient {
   const std::uint8_t* cells;
   T down, up, *ds;
   Sides<T> sides;
-  template <class Team> HD void operator()(Index r, Team team) const {
+  template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
     const T *s = scores + r * n, lower = down, raise = up, g = dy[r];
     const std::uint8_t* cell = cells + r * n;
     const LogSum<T> P = sides.P(r), Q = sides.Q(r);
@@ -63,7 +76,7 @@ template <class T, bool Add> struct HardGradient {
     T* to = ds + r * n;
     team.each(n, [=](Index j) {
       const bool right = cell[j] == positive_cell;
-      const T e = vmath::exp(right ? ((raise - s[j]) - pm) - p_rest : ((s[j] + lower) - qm) - q_rest);
+      const T e = vmath::exp_below(right ? ((raise - s[j]) - pm) - p_rest : ((s[j] + lower) - qm) - q_rest);
       const T sign = right ? -g : cell[j] == negative_cell ? g : T(0), v = sign == 0 ? T(0) : sign * e;
       to[j] = Add ? to[j] + v : v;
     });
@@ -112,7 +125,19 @@ template <class T> struct MarkCell {
   const T* label;
   std::uint8_t* cell;
   HD void operator()(Index i) const {
-    cell[i] = label[i] == T(0) ? negative_cell : label[i] == T(1) ? positive_cell : bad_cell;
+    const std::int32_t state = label[i] == T(0) ? negative_cell : label[i] == T(1) ? positive_cell : bad_cell;
+    cell[i] = std::uint8_t(state);
+  }
+};
+struct BadCells {
+  Index n;
+  const std::uint8_t* cell;
+  std::int32_t* bad;  // how many in each block
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const std::uint8_t* c = cell + r * row_block;
+    const Index size = n - r * row_block < row_block ? n - r * row_block : row_block;
+    const auto count = team.template sum<std::uint16_t>(size, [=](Index j) { return c[j] == bad_cell; });
+    if (team.leads()) bad[r] = count;
   }
 };
 template <class T> struct LeaveOut {
@@ -140,7 +165,10 @@ Tensor label_cells(std::string_view op, const Tensor& labels, const Tensor& mask
   const Index n = labels.numel();
   dispatch(labels.dtype(), [&]<class T>() { launch(cells.device(), n, MarkCell<T>{labels.data<T>(), c}); });
   if (mask) dispatch(mask.dtype(), [&]<class T>() { launch(cells.device(), n, LeaveOut<T>{mask.data<T>(), c}); });
-  if (block_sum<std::uint32_t>(n, [=](Index i) { return std::uint32_t(c[i] == bad_cell); })) {
+  Tensor bad = empty({(n + row_block - 1) / row_block}, DType::i32);
+  launch_rows(cells.device(), bad.numel(), row_block, BadCells{n, c, bad.data_mut<std::int32_t>()});
+  const auto counts = bad.span<std::int32_t>();
+  if (std::any_of(counts.begin(), counts.end(), [](std::int32_t b) { return b > 0; })) {
     Index i = 0;
     while (c[i] != bad_cell) ++i;
     fail(op, "label " + std::to_string(value_at(labels, i)) + " at " + index_text(labels.shape(), i) +

@@ -23,27 +23,32 @@ Tensor soft_definition(const Tensor& scores, const Tensor& t, const Tensor& mask
 
 // ---- as the derivation ends: one node
 
-template <class T> struct SoftRow {
+template <class T, bool Masked> struct SoftRow {
   Index n;
   const T *scores, *targets;
-  const std::uint8_t* mask;  // or null
+  const std::uint8_t* mask;  // if Masked
   T down, up;
-  HD bool counts(Index i) const { return !mask || mask[i]; }
+  HD bool counts(Index i) const { return !Masked || mask[i] != 0; }
   HD T right(Index i) const { return counts(i) ? targets[i] : T(0); }
   HD T wrong(Index i) const { return counts(i) ? 1 - targets[i] : T(0); }
+  HD SoftRow row(Index r) const { return {n, scores + r * n, targets + r * n, Masked ? mask + r * n : mask, down, up}; }
 };
 
-template <class T> struct SoftLoss {
-  SoftRow<T> row;
+template <class T, bool Masked> struct SoftLoss {
+  SoftRow<T, Masked> rows;
   T* loss;
   Sides<T> sides;
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const SoftRow<T> v = row;
-    const Index n = v.n, at = r * n;
-    const LogSum<T> P = log1p_sum_exp<T>(
-        team, n, [=](Index j) { return v.right(at + j); }, [=](Index j) { return v.up - v.scores[at + j]; });
-    const LogSum<T> Q = log1p_sum_exp<T>(
-        team, n, [=](Index j) { return v.wrong(at + j); }, [=](Index j) { return v.scores[at + j] + v.down; });
+  template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
+    const SoftRow<T, Masked> v = rows.row(r);
+    const auto right = [=](Index j) { return v.right(j); };
+    const auto wrong = [=](Index j) { return v.wrong(j); };
+    const auto below = [=](Index j) { return v.up - v.scores[j]; };
+    const auto above = [=](Index j) { return v.scores[j] + v.down; };
+    const Two<T> sums = sum_two<T>(team, v.n, [=](Index j) -> Two<T> {
+      return {weighed_term(right(j), vmath::exp_normal(below(j))), weighed_term(wrong(j), vmath::exp_normal(above(j)))};
+    });
+    const LogSum<T> P = log1p_of_weighted_sum(team, v.n, sums.a, right, below);
+    const LogSum<T> Q = log1p_of_weighted_sum(team, v.n, sums.b, wrong, above);
     if (team.leads()) {
       loss[r] = P.value() + Q.value();
       sides.keep(r, P, Q);
@@ -52,28 +57,26 @@ template <class T> struct SoftLoss {
 };
 
 // ds = (1 - t) e^{s - Q} - t e^{-s - P};  dt = e^{-s - P} - e^{s - Q}
-template <class T, bool ToTargets> struct SoftGradient {
-  SoftRow<T> row;
+template <class T, bool Masked, bool ToTargets, bool Add> struct SoftGradient {
+  SoftRow<T, Masked> rows;
   const T* dy;
   T* to;
   Sides<T> sides;
   HD static T cut_exp(T x) {
     constexpr T most = sizeof(T) == 4 ? T(88) : T(709);
-    return vmath::exp(x > most ? most : x);
+    return vmath::exp_normal(x > most ? most : x);
   }
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const SoftRow<T> v = row;
+  template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
+    const SoftRow<T, Masked> v = rows.row(r);
     const LogSum<T> P = sides.P(r), Q = sides.Q(r);
-    const T pm = P.m, p_rest = P.rest, qm = Q.m, q_rest = Q.rest, g = dy[r], up = v.up, down = v.down;
-    const Index at = r * v.n;
-    const T *s = v.scores + at, *t = v.targets + at;
-    const std::uint8_t* mask = v.mask ? v.mask + at : nullptr;
-    T* sum = to + at;
-    if (g == 0) return;
+    const T pm = P.m, p_rest = P.rest, qm = Q.m, q_rest = Q.rest, g = dy[r];
+    T* sum = to + r * v.n;
+    const auto put = [=](Index j, T d) { sum[j] = Add ? sum[j] + d : d; };
+    if (g == 0) return team.each(v.n, [=](Index j) { put(j, T(0)); });
     team.each(v.n, [=](Index j) {
-      const T x = ((up - s[j]) - pm) - p_rest, y = ((s[j] + down) - qm) - q_rest;
-      const T slope = ToTargets ? cut_exp(x) - cut_exp(y) : weighted_exp(1 - t[j], y) - weighted_exp(t[j], x);
-      sum[j] += mask && mask[j] == 0 ? T(0) : g * slope;
+      const T s = v.scores[j], t = v.targets[j], x = ((v.up - s) - pm) - p_rest, y = ((s + v.down) - qm) - q_rest;
+      const T slope = g * (ToTargets ? cut_exp(x) - cut_exp(y) : weighted_exp(1 - t, y) - weighted_exp(t, x));
+      put(j, v.counts(j) ? slope : T(0));
     });
   }
 };
@@ -87,10 +90,13 @@ struct MultilabelSoft final : Op {
   MultilabelSoft(Shifts s, const Tensor& m) : shift(s), mask(m) {}
   const char* name() const override { return "multilabel_ce_soft"; }
 
-  template <class T> SoftRow<T> row(In in) const {
+  // Calls f with the rows: where there is no mask, the loops have none.
+  template <class T, class F> void with_rows(In in, const F& f) const {
     const Tensor& m = mask.get(name());
-    return {in[0].size(1), in[0].data<T>(), in[1].data<T>(), m ? m.data<std::uint8_t>() : nullptr,
-            T(shift.down), T(shift.up)};
+    const std::uint8_t* c = m ? m.data<std::uint8_t>() : nullptr;
+    with_flag(bool(m), [&]<bool Masked>() {
+      f(SoftRow<T, Masked>{in[0].size(1), in[0].data<T>(), in[1].data<T>(), c, T(shift.down), T(shift.up)});
+    });
   }
   Tensor forward(In in) override {
     const Tensor& s = in[0];
@@ -99,24 +105,30 @@ struct MultilabelSoft final : Op {
     p = empty({N, 2}, s.dtype(), s.device());
     q = empty({N, 2}, s.dtype(), s.device());
     dispatch_float(name(), s.dtype(), [&]<class T>() {
-      launch_rows(s.device(), N, s.size(1),
-                  SoftLoss<T>{row<T>(in), loss.data_mut<T>(), Sides<T>{p.data_mut<T>(), q.data_mut<T>()}});
+      with_rows<T>(in, [&]<bool Masked>(const SoftRow<T, Masked>& rows) {
+        const Sides<T> sides{p.data_mut<T>(), q.data_mut<T>()};
+        launch_rows(s.device(), N, s.size(1), SoftLoss<T, Masked>{rows, loss.template data_mut<T>(), sides});
+      });
     });
     return loss;
   }
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
+    if (dx.wants(0)) gradient<false>(dy, in, dx.sum(0));
+    if (dx.wants(1)) gradient<true>(dy, in, dx.sum(1));
+  }
+
+ private:
+  template <bool ToTargets> void gradient(const Tensor& dy, In in, Out::Sum sum) {
     const Tensor& s = in[0];
-    const Index N = s.size(0), C = s.size(1);
     dispatch_float(name(), s.dtype(), [&]<class T>() {
-      const Sides<T> sides{p.data_mut<T>(), q.data_mut<T>()};
-      if (dx.wants(0)) {
-        launch_rows(s.device(), N, C,
-                    SoftGradient<T, false>{row<T>(in), dy.data<T>(), dx.into(0).template data_mut<T>(), sides});
-      }
-      if (dx.wants(1)) {
-        launch_rows(s.device(), N, C,
-                    SoftGradient<T, true>{row<T>(in), dy.data<T>(), dx.into(1).template data_mut<T>(), sides});
-      }
+      with_rows<T>(in, [&]<bool Masked>(const SoftRow<T, Masked>& rows) {
+        with_flag(sum.started, [&]<bool Add>() {
+          const Sides<T> sides{p.data_mut<T>(), q.data_mut<T>()};
+          launch_rows(
+              s.device(), s.size(0), s.size(1),
+              SoftGradient<T, Masked, ToTargets, Add>{rows, dy.data<T>(), sum.tensor.template data_mut<T>(), sides});
+        });
+      });
     });
   }
 };
@@ -127,7 +139,7 @@ void check_in_unit_interval(std::string_view op, const Tensor& t) {
   dispatch_float(op, t.dtype(), [&]<class T>() {
     const T* v = t.data<T>();
     const Index n = t.numel();
-    if (block_sum<Index>(n, [=](Index i) { return Index(!(v[i] >= 0 && v[i] <= 1)); }) == 0) return;
+    if (block_sum<T>(n, [=](Index i) { return v[i] >= 0 && v[i] <= 1 ? T(0) : T(1); }) == 0) return;
     for (Index i = 0; i < n; ++i) {
       if (!(v[i] >= 0 && v[i] <= 1)) {
         fail(op, "target " + std::to_string(double(v[i])) + " at " + index_text(t.shape(), i) + " is outside [0,1]");

@@ -60,7 +60,7 @@ template <class T> struct SparseRow {
     T total = 0;
     each_stretch([&](Index begin, Index length) {
       const T* x = s + begin;
-      total += row_sum<T>(team, length, [=](Index j) { return vmath::exp(x[j] - m); });
+      total += row_sum<T>(team, length, [=](Index j) { return vmath::exp_normal(x[j] - m); });
     });
     return total;
   }
@@ -119,12 +119,12 @@ template <class T, bool Add> struct SparseGradient {
       const T* x = s + begin;
       T* d = to + begin;
       team.each(length, [=](Index j) {
-        const T e = vmath::exp((x[j] - qm) - q_rest), v = g == 0 ? T(0) : g * e;
+        const T e = vmath::exp_below((x[j] - qm) - q_rest), v = g == 0 ? T(0) : g * e;
         d[j] = Add ? d[j] + v : v;
       });
     });
     for (Index k = 0; k < row.count; ++k) {
-      const T v = g == 0 ? T(0) : -g * vmath::exp((-s[index[k]] - pm) - p_rest);
+      const T v = g == 0 ? T(0) : -g * vmath::exp_below((-s[index[k]] - pm) - p_rest);
       if (team.leads()) to[index[k]] = Add ? to[index[k]] + v : v;
     }
   }

@@ -5,6 +5,7 @@
 #include "losses/logsumexp/log1p_sum_exp.h"
 #include "losses/logsumexp/multilabel.h"
 #include "losses/logsumexp/span.h"
+#include "losses/softmax/bce_math.h"
 #include "ops/elementwise.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
@@ -30,14 +31,11 @@ Tensor definition(const Tensor& scores, const Tensor& cells, double g) {  // [R,
 template <class T> struct CellTerm {
   T value, slope;  // f(z), f'(z)
 };
-template <class T> HD CellTerm<T> cell_term(T z, T g) {
-  const T a = z < 0 ? -z : z, e = vmath::exp(-a), l = vmath::log1p(e);
-  const T miss = (z < 0 ? a : T(0)) + l, hit = (z < 0 ? T(0) : a) + l;  // softplus(-z), softplus(z)
-  const T large = 1 / (1 + e), small = e / (1 + e);
-  const T q = z < 0 ? large : small, p = z < 0 ? small : large;
-  const T weight = g == 0 ? T(1) : vmath::exp(-g * hit);  // q^g
-  // g p miss at z = -inf is 0 * inf
-  return {weight * miss, -weight * (p == 0 ? q : g * p * miss + q)};
+template <class T> [[gnu::always_inline]] inline HD CellTerm<T> cell_term(T z, T g) {
+  const Sigmoids<T> s(z);
+  const T p = s.yes(), q = s.no(), damping = vmath::exp_below(-g * s.cost_no()),
+          weight = g == 0 ? T(1) : damping;  // q^g
+  return {weight * s.cost_yes(), -weight * (weighed(g * p, s.cost_yes()) + q)};
 }
 
 template <class T> struct CellSum {
@@ -45,7 +43,7 @@ template <class T> struct CellSum {
   const T* scores;
   const std::uint8_t* cells;
   T g, *loss;
-  template <class Team> HD void operator()(Index r, Team team) const {
+  template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
     const T *s = scores + r * n, gamma = g;
     const std::uint8_t* cell = cells + r * n;
     const T total = row_sum<T>(team, n, [=](Index j) {
@@ -61,7 +59,7 @@ template <class T, bool Add> struct CellGradient {
   const T *dy, *scores;
   const std::uint8_t* cells;
   T g, *ds;
-  template <class Team> HD void operator()(Index r, Team team) const {
+  template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
     const T *s = scores + r * n, gamma = g, up = dy[r];
     const std::uint8_t* cell = cells + r * n;
     T* to = ds + r * n;

@@ -1,7 +1,7 @@
 #include "losses/softmax/bce.h"
 
 #include "losses/softmax/bce_math.h"
-#include "ops/elementwise.h"
+#include "losses/softmax/element_loss.h"
 #include "ops/math.h"
 #include "ops/select.h"
 
@@ -34,83 +34,34 @@ template <class T> struct NoWeight {
   HD T at(Index) const { return 1; }
 };
 
-// l = w y softplus(-x) + (1 - y) softplus(x)
-template <class T, class Weight> struct BceLogitsValue {
+// l = w y softplus(-x) + (1 - y) softplus(x) = (w y + 1 - y) log(1 + e^-|x|) + |x| (x > 0 ? 1 - y : w y)
+// dl/dx = (1 - y) s(x) - w y s(-x)
+// dl/dy = w softplus(-x) - softplus(x) = (w - 1) softplus(-x) - x
+template <class T, class Weight> struct BceLogitsTerm {
   Weight w;
   const T *x, *y;
-  Index columns;
-  T* l;
-  HD void operator()(Index r, Index c) const {
-    const Index i = r * columns + c;
+  [[gnu::always_inline]] HD T value(Index i, Index c) const {
     const Sigmoids<T> s(x[i]);
-    l[i] = weighed(w.at(c) * y[i], s.cost_yes) + weighed(1 - y[i], s.cost_no);
+    const T yes = w.at(c) * y[i], no = 1 - y[i];
+    return (yes + no) * s.log_sum + weighed(x[i] > 0 ? no : yes, s.size);
   }
-};
-
-// dl/dx = (1 - y) s(x) - w y s(-x)
-template <class T, class Weight> struct BceLogitsLogit {
-  Weight w;
-  const T *dl, *x, *y;
-  Index columns;
-  T* dx;
-  HD void operator()(Index r, Index c) const {
-    const Index i = r * columns + c;
+  template <int Side> [[gnu::always_inline]] HD T slope(Index i, Index c) const {
     const Sigmoids<T> s(x[i]);
-    dx[i] += dl[i] * ((1 - y[i]) * s.yes - w.at(c) * y[i] * s.no);
+    if constexpr (Side == 0) return (1 - y[i]) * s.yes() - w.at(c) * y[i] * s.no();
+    return weighed(w.at(c) - 1, s.cost_yes()) - x[i];
   }
-};
-
-// dl/dy = w softplus(-x) - softplus(x) = (w - 1) softplus(-x) - x
-template <class T, class Weight> struct BceLogitsTarget {
-  Weight w;
-  const T *dl, *x;
-  Index columns;
-  T* dy;
-  HD void operator()(Index r, Index c) const {
-    const Index i = r * columns + c;
-    dy[i] += dl[i] * (weighed(w.at(c) - 1, Sigmoids<T>(x[i]).cost_yes) - x[i]);
-  }
+  template <class Team, class F> HD void pick(Team, Index, Index, F f) const { f(*this); }
 };
 
 // in: logits, targets, pos_weight or undefined
-struct BceWithLogits final : Op {
-  const char* name() const override { return "bce_with_logits"; }
-  static Index columns(const Tensor& x) { return x.rank() ? x.size(-1) : 1; }
-  static Index rows(const Tensor& x) { return x.numel() / std::max<Index>(1, columns(x)); }
-
-  template <class T, class F> static void with_weight(const Tensor& w, const F& f) {
-    if (w) return f(PosWeight<T>{w.data<T>()});
-    f(NoWeight<T>{});
-  }
-
-  Tensor forward(In in) override {
-    const Tensor& x = in[0];
-    Tensor l = empty(x.shape(), x.dtype(), x.device());
-    dispatch_float(name(), x.dtype(), [&]<class T>() {
-      with_weight<T>(in[2], [&]<class Weight>(Weight w) {
-        launch_grid(x.device(), rows(x), columns(x),
-                    BceLogitsValue<T, Weight>{w, x.data<T>(), in[1].data<T>(), columns(x), l.template data_mut<T>()});
-      });
-    });
-    return l;
-  }
-
-  void backward(const Tensor& dl, In in, const Tensor&, Out dx) override {
-    const Tensor& x = in[0];
-    const Index R = rows(x), C = columns(x);
-    dispatch_float(name(), x.dtype(), [&]<class T>() {
-      with_weight<T>(in[2], [&]<class Weight>(Weight w) {
-        const T *g = dl.data<T>(), *z = x.data<T>();
-        if (dx.wants(0)) {
-          T* to = dx.into(0).template data_mut<T>();
-          launch_grid(x.device(), R, C, BceLogitsLogit<T, Weight>{w, g, z, in[1].data<T>(), C, to});
-        }
-        if (dx.wants(1)) {
-          T* to = dx.into(1).template data_mut<T>();
-          launch_grid(x.device(), R, C, BceLogitsTarget<T, Weight>{w, g, z, C, to});
-        }
-      });
-    });
+struct BceWithLogits {
+  static constexpr auto name = "bce_with_logits";
+  static constexpr int sides = 2;
+  Index row_length(In in) const { return in[2] ? in[2].numel() : element_row; }
+  template <class T, class F> void dispatch(In in, const F& f) const {
+    const T *x = in[0].data<T>(), *y = in[1].data<T>();
+    if (in[2]) return f(BceLogitsTerm<T, PosWeight<T>>{{in[2].data<T>()}, x, y});
+    f(BceLogitsTerm<T, NoWeight<T>>{{}, x, y});
   }
 };
 
@@ -150,8 +101,8 @@ Tensor bce_with_logits(At logits, const Tensor& targets, BceOptions o) {
     }
     o.pos_weight = o.pos_weight.detach();
   }
-  const Tensor l = o.form == Form::definition ? definition_of_logits(logits, targets, o.pos_weight)
-                                              : apply(BceWithLogits(), logits, targets, o.pos_weight);
+  if (o.form == Form::closed) return element_loss(BceWithLogits(), o.reduction, logits, targets, o.pos_weight);
+  const Tensor l = definition_of_logits(logits, targets, o.pos_weight);
   return reduce_elements(At(l, logits.line), o.reduction);
 }
 

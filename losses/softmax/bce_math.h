@@ -1,31 +1,26 @@
-// What losses of two sides need: log(1 + e), and all about the sigmoid of one logit from one exponential and one
-// logarithm, accurate to the last digits for every x.
+// What losses of two sides need: all about the sigmoid of one logit from one exponential, accurate to the last digits for
+// every x. Below 2^-126 the smaller of s(x), s(-x) is 0.
 #pragma once
 #include "ops/vector_math.h"
 
 namespace gradus {
 
-// log(1 + e) for e in [0,1]: what the rounding of u = 1 + e lost is put back, log u + (e - (u - 1)) / u. No case to
-// tell apart, so that loops run in vector lanes.
-template <class T> [[gnu::always_inline]] inline HD T log_1_plus(T e) {
-  const T u = 1 + e;
-  return vmath::log(u) + (e - (u - 1)) / u;
-}
+// log(1 + e) for e in [0,1]
+template <class T> [[gnu::always_inline]] inline HD T log_1_plus(T e) { return vmath::log1p_unit(e); }
 
 // s(x) = 1 / (1 + e^-x), s(-x) = 1 - s(x), and minus their logarithms:
 //   -log s(-x) = log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)
 // With e = e^-|x| both s(x) and s(-x) are e / (1 + e) or 1 / (1 + e): nothing is subtracted from 1.
 template <class T> struct Sigmoids {
-  T yes, no;            // s(x), s(-x)
-  T cost_yes, cost_no;  // -log s(x), -log s(-x)
-  [[gnu::always_inline]] HD explicit Sigmoids(T x) {
-    const bool up = x > 0;
-    const T size = std::abs(x), e = vmath::exp(-size), log_sum = log_1_plus(e), large = 1 / (1 + e), small = e * large;
-    yes = up ? large : small;
-    no = up ? small : large;
-    cost_yes = (up ? T(0) : size) + log_sum;
-    cost_no = (up ? size : T(0)) + log_sum;
-  }
+  bool up;
+  T size, e, log_sum;  // |x|, e^-|x|, log(1 + e^-|x|)
+  T large;             // 1 / (1 + e^-|x|)
+  [[gnu::always_inline]] HD explicit Sigmoids(T x)
+      : up(x > 0), size(std::abs(x)), e(vmath::exp_below(-size)), log_sum(log_1_plus(e)), large(1 / (1 + e)) {}
+  [[gnu::always_inline]] HD T yes() const { return up ? large : e * large; }             // s(x)
+  [[gnu::always_inline]] HD T no() const { return up ? e * large : large; }              // s(-x)
+  [[gnu::always_inline]] HD T cost_yes() const { return (up ? T(0) : size) + log_sum; }  // -log s(x)
+  [[gnu::always_inline]] HD T cost_no() const { return (up ? size : T(0)) + log_sum; }   // -log s(-x)
 };
 
 // factor * value, and 0 where the factor is 0, whatever the value: 0 log 0 = 0

@@ -1,6 +1,8 @@
 #include "losses/softmax/cross_entropy.h"
 
-#include "losses/softmax/partition.h"
+#include <type_traits>
+
+#include "losses/softmax/cross_entropy_few.h"
 #include "ops/elementwise.h"
 #include "ops/index.h"
 #include "ops/math.h"
@@ -43,93 +45,7 @@ Tensor definition(const Tensor& logits, const Tensor& target, const CrossEntropy
 
 // ---- as the derivation ends: one node
 
-// Where row r's q comes from: q_c = w_c ((1 - eps) t_c + eps / C).
-template <class T> struct Targets {
-  const Index* label;      // [N], or null
-  const T *soft, *weight;  // [N,C] or null; [C] or null
-  Index classes, ignore;
-  T eps;
-  bool is_plain() const { return label && !weight; }
-  HD bool counts(Index r) const { return !label || label[r] != ignore; }
-  HD T w(Index c) const { return weight ? weight[c] : T(1); }
-  HD T q(Index r, Index c) const {
-    const T t = label ? T(label[r] == c) : soft[r * classes + c];
-    return w(c) * ((1 - eps) * t + eps / T(classes));
-  }
-};
-
-// L_r = sum_c q_c (log_z + m - z_c),  log_z = lse - m
-template <class T> struct RowLoss {
-  Targets<T> targets;
-  const T* logits;
-  T *loss, *m, *log_z;  // [N] each
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const Targets<T> target = targets;
-    const Index C = target.classes;
-    const T* z = logits + r * C;
-    T sum = 0, top = 0, rest = 0;
-    if (target.counts(r)) {
-      const Partition<T> p = partition<T>(team, C, [=](Index j) { return z[j]; });
-      top = p.top, rest = p.rest;
-      const auto term = [=](Index c) {
-        const T q = target.q(r, c), nll = rest + (top - z[c]);
-        return q == 0 ? (nll != nll ? nll : T(0)) : q * nll;
-      };
-      const bool one_term = target.label && target.eps == 0;
-      sum = one_term ? term(target.label[r]) : team.template sum<T>(C, term);
-    }
-    if (team.leads()) {
-      loss[r] = sum;
-      m[r] = top;
-      log_z[r] = rest;
-    }
-  }
-};
-
-// dL_r/dz_j = Q p_j - q_j. Plain: q has the label alone, or the label and one value for all other classes, so the loop over
-// the classes looks nothing up.
-template <class T, bool Plain, bool Add> struct LogitGradient {
-  Targets<T> targets;
-  const T *dy, *logits, *m, *log_z;
-  T* dz;
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const Targets<T> target = targets;
-    const Index C = target.classes;
-    const T *z = logits + r * C, top = m[r], rest = log_z[r], g = target.counts(r) ? dy[r] : T(0);
-    T* to = dz + r * C;
-    const auto put = [=](Index j, T v) { to[j] = Add ? to[j] + v : v; };
-    if (g == 0) return team.each(C, [=](Index j) { put(j, T(0)); });
-    if constexpr (Plain) {
-      const Index t = target.label[r];
-      const T eps = target.eps, other = eps / T(C);  // Q = 1
-      const auto entry = [=](Index j) { put(j, g * (vmath::exp_below((z[j] - top) - rest) - other)); };
-      team.each(t, entry);
-      team.each(C - 1 - t, [=](Index j) { entry(t + 1 + j); });
-      // p_t - 1 keeps its digits as expm1(log p_t): at p_t = 1 - 1e-20 too.
-      if (team.leads()) put(t, g * (vmath::expm1((z[t] - top) - rest) + eps - other));
-    } else {
-      const Index t = target.label && target.eps == 0 ? target.label[r] : -1;
-      const T Q = t >= 0 ? target.w(t) : team.template sum<T>(C, [=](Index c) { return target.q(r, c); });
-      const T at_label = t >= 0 ? Q * vmath::expm1((z[t] - top) - rest) : T(0);
-      team.each(C, [=](Index j) {
-        put(j, g * (j == t ? at_label : Q * vmath::exp_below((z[j] - top) - rest) - target.q(r, j)));
-      });
-    }
-  }
-};
-
-// dL_r/dt_c = w_c (1 - eps) (-log p_c), soft targets only
-template <class T> struct TargetGradient {
-  Targets<T> targets;
-  const T *dy, *logits, *m, *log_z;
-  T* dt;
-  HD void operator()(Index r, Index c) const {
-    const Index i = r * targets.classes + c;
-    const T nll = log_z[r] + (m[r] - logits[i]);
-    const bool impossible = targets.q(r, c) == 0 && nll == vmath::infinity<T>;
-    dt[i] += impossible ? T(0) : dy[r] * targets.w(c) * (1 - targets.eps) * nll;
-  }
-};
+using namespace ce;
 
 // in: logits, class weights or undefined, target: labels i64 [N] or probabilities [N,C].  y: one loss per row.
 struct CrossEntropy final : Op {
@@ -139,14 +55,19 @@ struct CrossEntropy final : Op {
   CrossEntropy(Index i, double e) : ignore(i), eps(e) {}
   const char* name() const override { return "cross_entropy"; }
 
-  template <class T> Targets<T> targets(In in) const {
+  // Calls f with the targets and the type of their spread.
+  template <class T, class F> void with_targets(In in, const F& f) const {
     const bool hard = is_hard(in[2]);
-    return {hard ? in[2].data<Index>() : nullptr,
-            hard ? nullptr : in[2].data<T>(),
-            kept<T>(in[1]),
-            in[0].size(1),
-            ignore,
-            T(eps)};
+    const Targets<T> t{hard ? in[2].data<Index>() : nullptr,
+                       hard ? nullptr : in[2].data<T>(),
+                       kept<T>(in[1]),
+                       in[0].size(1),
+                       ignore,
+                       T(eps)};
+    if (hard && (eps == 0 || !t.weight)) return f.template operator()<Even<T>>(t);
+    if (hard) return f.template operator()<EvenWeighted<T>>(t);
+    if (t.weight) return f.template operator()<SoftWeighted<T>>(t);
+    f.template operator()<Soft<T>>(t);
   }
 
   Tensor forward(In in) override {
@@ -156,30 +77,40 @@ struct CrossEntropy final : Op {
     m = empty({N}, z.dtype(), z.device());
     log_z = empty({N}, z.dtype(), z.device());
     dispatch_float(name(), z.dtype(), [&]<class T>() {
-      launch_rows(z.device(), N, C,
-                  RowLoss<T>{targets<T>(in), z.data<T>(), loss.data_mut<T>(), m.data_mut<T>(), log_z.data_mut<T>()});
+      with_targets<T>(in, [&]<class Spread>(const Targets<T>& targets) {
+        T *L = loss.template data_mut<T>(), *top = m.template data_mut<T>(), *rest = log_z.template data_mut<T>();
+        if (std::is_same_v<Spread, Even<T>> && C < few_classes) {
+          launch(z.device(), N, FewSums<T>{z.data<T>(), C, top, rest, L});
+          return launch(z.device(), N, FewLoss<T>{targets, z.data<T>(), L, top, rest});
+        }
+        launch_rows(z.device(), N, C, RowLoss<T, Spread>{targets, z.data<T>(), L, top, rest});
+      });
     });
     return loss;
   }
 
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
+    if (dx.wants(0)) gradient<LogitGradient>(dy, in, dx.sum(0));
+    if (dx.wants(2)) gradient<TargetGradient>(dy, in, dx.sum(2));
+  }
+
+ private:
+  template <template <class, class, bool> class Row> void gradient(const Tensor& dy, In in, Out::Sum sum) {
     const Tensor& z = in[0];
-    const Index N = z.size(0), C = z.size(1);
     dispatch_float(name(), z.dtype(), [&]<class T>() {
-      const T *g = dy.data<T>(), *logits = z.data<T>(), *top = m.data<T>(), *rest = log_z.data<T>();
-      if (dx.wants(0)) {
-        auto [dz, started] = dx.sum(0);
-        with_flag(targets<T>(in).is_plain(), [&, &to = dz, add = started]<bool Plain>() {
-          with_flag(add, [&]<bool Add>() {
-            launch_rows(z.device(), N, C,
-                        LogitGradient<T, Plain, Add>{targets<T>(in), g, logits, top, rest, to.template data_mut<T>()});
-          });
+      with_targets<T>(in, [&]<class Spread>(const Targets<T>& targets) {
+        const T *g = dy.data<T>(), *x = z.data<T>(), *top = m.data<T>(), *rest = log_z.data<T>();
+        T* to = sum.tensor.template data_mut<T>();
+        with_flag(sum.started, [&]<bool Add>() {
+          if (std::is_same_v<Spread, Even<T>> && z.size(1) < few_classes) {
+            Tensor slope = empty({z.size(0)}, z.dtype(), z.device());
+            launch(z.device(), z.size(0), FewLabelSlope<T>{targets, g, x, top, rest, slope.template data_mut<T>()});
+            return launch(z.device(), z.size(0),
+                          FewGradient<T, Add>{targets, g, x, top, rest, slope.template data<T>(), to});
+          }
+          launch_rows(z.device(), z.size(0), z.size(1), Row<T, Spread, Add>{targets, g, x, top, rest, to});
         });
-      }
-      if (dx.wants(2)) {
-        launch_grid(z.device(), N, C,
-                    TargetGradient<T>{targets<T>(in), g, logits, top, rest, dx.into(2).template data_mut<T>()});
-      }
+      });
     });
   }
 };
@@ -261,10 +192,20 @@ std::vector<LossSample> hard_samples(Rng& rng) {
       {"weights, ignored row, smoothing 0.1",
        {{"logits", logits(7, 5)}, {"target", some_ignored}, {"weight", weight}},
        {{"label_smoothing", 0.1}}},
+      {"18 classes, ignored row, sum",
+       {{"logits", logits(3, 18)}, {"target", labels({17, -100, 0})}},
+       {{"reduction", "sum"}}},
+      {"18 classes, smoothing 0.3",
+       {{"logits", logits(2, 18)}, {"target", labels({5, 0})}},
+       {{"label_smoothing", 0.3}}},
       {"one class", {{"logits", logits(3, 1)}, {"target", labels({0, 0, 0})}}},
       {"all rows ignored", {{"logits", logits(2, 3)}, {"target", labels({-100, -100})}}},
       {.what = "logits of 1e4",
        .inputs = {{"logits", tensor({1e4, -1e4, 0, -1e4, 1e4, 3}, {2, 3}, DType::f64)}, {"target", labels({1, 1})}},
+       .extreme = true},
+      {.what = "17 classes, p_t = 1 - 1e-30",
+       .inputs = {{"logits", tensor({0, 69, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, {1, 17}, DType::f64)},
+                  {"target", labels({1})}},
        .extreme = true},
       {.what = "p_t = 1 - 1e-30",
        .inputs = {{"logits", tensor({69, 0, -1}, {1, 3}, DType::f64)}, {"target", labels({0})}},

@@ -1,10 +1,9 @@
 #include "losses/softmax/focal_sigmoid.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "losses/softmax/bce_math.h"
-#include "ops/elementwise.h"
+#include "losses/softmax/element_loss.h"
 #include "ops/math.h"
 #include "ops/select.h"
 
@@ -22,98 +21,91 @@ Tensor definition(const Tensor& x, const Tensor& y, double alpha, double gamma) 
 
 // ---- as the derivation ends: one node
 
-// What value and slope have in common, at one element: with q = 1 - p_t,
-//   b = the cross entropy        log q = log((1 - y) p + y (1 - p))        ratio = (dq/dx) / q
-// Soft: also asked for hard targets, where it is not used; hard targets alone need no logarithm of y.
-template <class T, bool Soft> struct Focus {
-  Sigmoids<T> s;
-  T b, log_q, ratio;
-  [[gnu::always_inline]] HD Focus(T x, T y) : s(x) {
-    b = y == 1 ? s.cost_yes : s.cost_no;
-    log_q = y == 1 ? -s.cost_no : -s.cost_yes;
-    ratio = y == 1 ? -s.yes : s.no;
-    if constexpr (Soft) {
-      const bool hard = y == 0 || y == 1;
-      const T u = vmath::log(1 - y) - s.cost_yes, v = vmath::log(y) - s.cost_no, gap = u > v ? v - u : u - v;
-      const T mixed = (u > v ? u : v) + log_1_plus(vmath::exp(gap));
-      b = hard ? b : y * s.cost_yes + (1 - y) * s.cost_no;
-      log_q = hard ? log_q : mixed;
-      const T soft_ratio = (1 - 2 * y) * vmath::exp(-s.cost_yes - s.cost_no - mixed);
-      ratio = hard ? ratio : soft_ratio;
-    }
-  }
-  // q^gamma
-  [[gnu::always_inline]] HD T damping(T gamma) const {
-    const T d = vmath::exp(gamma * log_q);
+// q^gamma from log q <= 0; the usual gamma = 2 from q
+template <class T> struct AnyPower {
+  T gamma;
+  [[gnu::always_inline]] HD T of(T, T log_q) const {
+    const T d = vmath::exp_below(gamma * log_q);
     return gamma == 0 ? T(1) : d;
   }
 };
-
-template <class T> struct Settings {
-  T alpha, gamma;
-  HD T a(T y) const { return alpha < 0 ? T(1) : alpha * y + (1 - alpha) * (1 - y); }
+template <class T> struct Square {
+  static constexpr T gamma = 2;
+  [[gnu::always_inline]] HD T of(T q, T) const { return q * q; }
 };
 
-// l = a_t q^gamma b
-template <class T, bool Soft> struct FocalSigmoidValue {
-  Settings<T> o;
+// l = a_t q^gamma b                                        q = 1 - p_t, b = the cross entropy
+// dl/dx = a_t q^gamma (gamma b (dq/dx) / q + db/dx)        db/dx = (1 - y) p - y (1 - p)
+// A hard target: with u = x for y = 0 and -x for y = 1, q = s(u), b = softplus(u), and a factor du/dx = 1 - 2y.
+template <class T, class Power, bool Soft> struct FocalTerm {
+  Power power;
+  T yes, no;  // a_t of y = 1 and of y = 0
   const T *x, *y;
-  T* l;
-  HD void operator()(Index i) const {
-    const Focus<T, Soft> f(x[i], y[i]);
-    l[i] = o.a(y[i]) * weighed(f.damping(o.gamma), f.b);
+  HD T a(T t) const { return yes * t + no * (1 - t); }
+
+  [[gnu::always_inline]] HD T value(Index i, Index) const {
+    const T t = y[i];
+    if constexpr (Soft) {
+      const SoftFocus f(x[i], t);
+      return a(t) * weighed(power.of(f.q(), f.log_q), f.b);
+    }
+    const Sigmoids<T> s(x[i] * (1 - 2 * t));
+    return a(t) * power.of(s.yes(), -s.cost_yes()) * s.cost_no();
+  }
+  template <int> [[gnu::always_inline]] HD T slope(Index i, Index) const {
+    const T t = y[i];
+    if constexpr (Soft) {
+      const SoftFocus f(x[i], t);
+      const T pull = weighed(power.gamma * f.ratio, f.b) + (1 - t) * f.s.yes() - t * f.s.no();
+      return a(t) * weighed(power.of(f.q(), f.log_q), pull);
+    }
+    const T side = 1 - 2 * t;
+    const Sigmoids<T> s(x[i] * side);
+    return side * a(t) * power.of(s.yes(), -s.cost_yes()) * (weighed(power.gamma * s.no(), s.cost_no()) + s.yes());
+  }
+
+ private:
+  // log q = log((1 - y) p + y (1 - p)), ratio = (dq/dx) / q; right for y = 0 and 1 too
+  struct SoftFocus {
+    Sigmoids<T> s;
+    T b, log_q, ratio;
+    [[gnu::always_inline]] HD SoftFocus(T x, T y) : s(x) {
+      const T yes = s.cost_yes(), no = s.cost_no();
+      const T u = vmath::log(1 - y) - yes, v = vmath::log(y) - no, top = u > v ? u : v, gap = u > v ? v - u : u - v;
+      b = weighed(y, yes) + weighed(1 - y, no);
+      log_q = top + log_1_plus(vmath::exp_below(u == v ? T(0) : gap));
+      ratio = (1 - 2 * y) * vmath::exp(-yes - no - log_q);
+    }
+    [[gnu::always_inline]] HD T q() const { return vmath::exp_below(log_q); }
+  };
+};
+
+// Hard targets need half the work: each row asks whether it has others.
+template <class T, class Power> struct FocalRows {
+  Power power;
+  T yes, no;
+  const T *x, *y;
+  template <class Team, class F> HD void pick(Team team, Index begin, Index count, F f) const {
+    const T* t = y + begin;
+    const T others = team.template sum<T>(count, [=](Index j) { return t[j] == 0 || t[j] == 1 ? T(0) : T(1); });
+    if (others == 0) return f(FocalTerm<T, Power, false>{power, yes, no, x, y});
+    f(FocalTerm<T, Power, true>{power, yes, no, x, y});
   }
 };
 
-// dl/dx = a_t q^gamma (gamma b (dq/dx) / q + db/dx),  db/dx = (1 - y) p - y (1 - p)
-template <class T, bool Soft> struct FocalSigmoidSlope {
-  Settings<T> o;
-  const T *dl, *x, *y;
-  T* dx;
-  HD void operator()(Index i) const {
-    const Focus<T, Soft> f(x[i], y[i]);
-    const T pull = weighed(o.gamma * f.ratio, f.b) + (1 - y[i]) * f.s.yes - y[i] * f.s.no;
-    dx[i] += dl[i] * o.a(y[i]) * weighed(f.damping(o.gamma), pull);
-  }
-};
-
-// in: logits, targets (constants); soft: not all of them are 0 or 1
-struct FocalSigmoid final : Op {
+// in: logits, targets
+struct FocalSigmoid {
+  static constexpr auto name = "focal_sigmoid";
+  static constexpr int sides = 1;
   double alpha, gamma;
-  bool soft;
-  FocalSigmoid(double a, double g, bool s) : alpha(a), gamma(g), soft(s) {}
-  const char* name() const override { return "focal_sigmoid"; }
-  template <class T> Settings<T> settings() const { return {T(alpha), T(gamma)}; }
-
-  Tensor forward(In in) override {
-    const Tensor& x = in[0];
-    Tensor l = empty(x.shape(), x.dtype(), x.device());
-    dispatch_float(name(), x.dtype(), [&]<class T>() {
-      with_flag(soft, [&]<bool Soft>() {
-        launch(x.device(), x.numel(),
-               FocalSigmoidValue<T, Soft>{settings<T>(), x.data<T>(), in[1].data<T>(), l.template data_mut<T>()});
-      });
-    });
-    return l;
-  }
-
-  void backward(const Tensor& dl, In in, const Tensor&, Out dx) override {
-    const Tensor& x = in[0];
-    dispatch_float(name(), x.dtype(), [&]<class T>() {
-      with_flag(soft, [&]<bool Soft>() {
-        launch(x.device(), x.numel(),
-               FocalSigmoidSlope<T, Soft>{settings<T>(), dl.data<T>(), x.data<T>(), in[1].data<T>(),
-                                          dx.into(0).template data_mut<T>()});
-      });
-    });
+  Index row_length(In) const { return element_row; }
+  template <class T, class F> void dispatch(In in, const F& f) const {
+    const T *x = in[0].data<T>(), *y = in[1].data<T>(), yes = T(alpha < 0 ? 1 : alpha),
+            no = T(alpha < 0 ? 1 : 1 - alpha);
+    if (gamma == 2) return f(FocalRows<T, Square<T>>{{}, yes, no, x, y});
+    f(FocalRows<T, AnyPower<T>>{{T(gamma)}, yes, no, x, y});
   }
 };
-
-bool any_soft(const Tensor& y) {
-  const Tensor hard = logical_or(equal(y, zeros({}, y.dtype())), equal(y, ones({}, y.dtype())));
-  const auto all = hard.span<std::uint8_t>();
-  return std::find(all.begin(), all.end(), 0) != all.end();
-}
 
 }  // namespace
 
@@ -128,8 +120,8 @@ Tensor focal_sigmoid(At logits, const Tensor& targets, FocalSigmoidOptions o) {
   if (!(o.gamma >= 0) || std::isinf(o.gamma)) fail(op, "gamma must be 0 or more, got " + std::to_string(o.gamma));
   if (!(o.alpha <= 1)) fail(op, "alpha must be at most 1 (below 0: no weights), got " + std::to_string(o.alpha));
   const Tensor y = targets.detach();
-  const Tensor l = o.form == Form::definition ? definition(logits, y, o.alpha, o.gamma)
-                                              : apply(FocalSigmoid(o.alpha, o.gamma, any_soft(y)), logits, y);
+  if (o.form == Form::closed) return element_loss(FocalSigmoid{o.alpha, o.gamma}, o.reduction, logits, y);
+  const Tensor l = definition(logits, y, o.alpha, o.gamma);
   return reduce_elements(At(l, logits.line), o.reduction);
 }
 

@@ -46,13 +46,16 @@ struct Phi {
 
   // The same of p <= 1/2, without branches: a loop over a row runs in vector lanes. Near u = 1 its logarithm gets back
   // what rounding took: log(1 + x) = log u + (x - (u - 1)) / u,  u = fl(1 + x).
-  template <class T> HD T mix(T p) const { return T(g) + T(rest) * p; }
-  template <class T> HD T small_value(T p) const {
+  template <class T> [[gnu::always_inline]] HD T mix(T p) const { return T(g) + T(rest) * p; }
+  template <class T> [[gnu::always_inline]] HD T small_value(T p) const {
     const T a = T(rest), u = mix(p), x = -a * (1 - p), lost = x > T(-0.5) ? x - (u - 1) : T(0);
-    const T log_u = vmath::log(u) + lost / u, y = -(u > 0 ? log_u : T(log_gamma)) / a;
+    const T log_u = vmath::log(u) + lost / u, inverse = 1 / a, y = -(u > 0 ? log_u : T(log_gamma)) * inverse;
     return a == 0 ? 1 - p : y;
   }
-  template <class T> HD T small_slope(T p) const { return p == 0 ? T(0) : -p / mix(p); }
+  template <class T> [[gnu::always_inline]] HD T small_slope(T p) const {
+    const T y = -p / mix(p);
+    return p == 0 ? T(0) : y;
+  }
 };
 
 // L_r = sum_c q_c phi(l_c),  l_c = (z_c - m) - log_z
@@ -62,7 +65,7 @@ template <class T> struct SoftLoss {
   Index classes;
   T *loss, *m, *log_z;  // [N] each
   Index* best;          // [N] the likeliest class, or -1 where q is 0
-  template <class Team> HD void operator()(Index r, Team team) const {
+  template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
     const T *z = logits + r * classes, *w = q + r * classes;
     const bool counts = team.template sum<T>(classes, [=](Index c) { return w[c] < 0 ? -w[c] : w[c]; }) != 0;
     Index k = -1;
@@ -71,7 +74,7 @@ template <class T> struct SoftLoss {
       const Partition<T> p = partition<T>(team, classes, [=](Index c) { return z[c]; });
       const Phi f = phi;
       const auto rival = [=](Index c) {
-        const T p_c = vmath::exp((z[c] - p.top) - p.rest);
+        const T p_c = vmath::exp_below((z[c] - p.top) - p.rest);
         return w[c] * f.small_value(p_c);
       };
       k = team.template argmax<T>(classes, [=](Index c) { return z[c]; });
@@ -89,22 +92,20 @@ template <class T> struct SoftLoss {
 };
 
 // dL_r/dz_j = s_j - p_j S,  S = sum_c s_c,  s_c = q_c dphi/dl_c; the likeliest class: s_k (1 - p_k) - p_k (S - s_k)
-template <class T> struct SoftLogitGradient {
+template <class T, bool Add> struct SoftLogitGradient {
   Phi phi;
   const T *dy, *logits, *q, *m, *log_z;
   const Index* best;
   Index classes;
   T* dz;
-  bool add;
-  template <class Team> HD void operator()(Index r, Team team) const {
+  template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
     const T *z = logits + r * classes, *w = q + r * classes, top = m[r], rest = log_z[r], g = dy[r];
     const Index k = best[r];
     T* to = dz + r * classes;
-    const bool plus = add;
-    const auto put = [=](Index j, T v) { to[j] = plus ? to[j] + v : v; };
+    const auto put = [=](Index j, T v) { to[j] = Add ? to[j] + v : v; };
     if (k < 0) return team.each(classes, [=](Index j) { put(j, T(0)); });
     const Phi f = phi;
-    const auto p = [=](Index c) { return vmath::exp((z[c] - top) - rest); };
+    const auto p = [=](Index c) { return vmath::exp_below((z[c] - top) - rest); };
     const auto s = [=](Index c) { return w[c] * f.small_slope(p(c)); };
     const T others =
         team.template sum<T>(k, s) + team.template sum<T>(classes - 1 - k, [=](Index c) { return s(k + 1 + c); });
@@ -115,7 +116,7 @@ template <class T> struct SoftLogitGradient {
     };
     team.each(k, rival);
     team.each(classes - 1 - k, [=](Index j) { rival(k + 1 + j); });
-    if (team.leads()) put(k, -g * (own * vmath::expm1(l) + vmath::exp(l) * others));
+    if (team.leads()) put(k, -g * (own * vmath::expm1(l) + vmath::exp_below(l) * others));
   }
 };
 
@@ -157,9 +158,11 @@ struct SoftGammaCe final : Op {
       const T *g = dy.data<T>(), *logits = z.data<T>(), *top = m.data<T>(), *rest = log_z.data<T>();
       if (dx.wants(0)) {
         auto [dz, started] = dx.sum(0);
-        launch_rows(z.device(), N, C,
-                    SoftLogitGradient<T>{phi, g, logits, in[1].data<T>(), top, rest, best.data<Index>(), C,
-                                         dz.template data_mut<T>(), started});
+        with_flag(started, [&, &to = dz]<bool Add>() {
+          launch_rows(z.device(), N, C,
+                      SoftLogitGradient<T, Add>{phi, g, logits, in[1].data<T>(), top, rest, best.data<Index>(), C,
+                                                to.template data_mut<T>()});
+        });
       }
       if (dx.wants(1)) {
         launch_grid(z.device(), N, C,

@@ -104,12 +104,11 @@ template <class T, class Phi, bool Margins> struct LogPtLoss {
   }
 };
 
-template <class T, class Phi, bool Margins> struct LogPtGradient {
+template <class T, class Phi, bool Margins, bool Add> struct LogPtGradient {
   LabelledLogits<T> in;
   Phi phi;
   const T *dy, *top, *rest;
   T* dz;
-  bool add;
   template <class Team> HD void operator()(Index r, Team team) const {
     const LabelledRow<T, Margins> row(in, r);
     const Index C = in.classes, t = row.t;
@@ -120,8 +119,7 @@ template <class T, class Phi, bool Margins> struct LogPtGradient {
       g = dy[r] * row.w * s * phi.slope(l);
     }
     T* to = dz + r * C;
-    const bool plus = add;
-    const auto put = [=](Index j, T v) { to[j] = plus ? to[j] + v : v; };
+    const auto put = [=](Index j, T v) { to[j] = Add ? to[j] + v : v; };
     if (g == 0) return team.each(C, [=](Index j) { put(j, T(0)); });
     const auto other = [=](Index j) { put(j, -g * vmath::exp_below(s * (row.z[j] - m) - log_z)); };
     team.each(t, other);
@@ -164,9 +162,11 @@ template <class Phi> struct LogPt final : Op {
     const Tensor& z = in[0];
     auto [dz, started] = dx.sum(0);
     dispatch_rows(in, [&, &to = dz, add = started]<class T, bool Margins>(const LabelledLogits<T>& rows) {
-      launch_rows(z.device(), z.size(0), z.size(1),
-                  LogPtGradient<T, Phi, Margins>{rows, phi, dy.data<T>(), top.data<T>(), rest.data<T>(),
-                                                 to.template data_mut<T>(), add});
+      with_flag(add, [&]<bool Add>() {
+        launch_rows(z.device(), z.size(0), z.size(1),
+                    LogPtGradient<T, Phi, Margins, Add>{rows, phi, dy.data<T>(), top.data<T>(), rest.data<T>(),
+                                                        to.template data_mut<T>()});
+      });
     });
   }
 };

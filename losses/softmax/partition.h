@@ -19,20 +19,21 @@ template <class T, class Team, class F> HD Partition<T> partition(Team team, Ind
   constexpr Index block = 1024;
   T top = -vmath::infinity<T>, others = 0;
   bool any = false;  // a greatest logit is known, and its 1 is not in `others`
-  const auto sum_exp = [=](Index begin, Index end, T m) {
-    return team.template sum<T>(end - begin, [=](Index j) { return vmath::exp_below(z(begin + j) - m); });
-  };
   for (Index b = 0; b < n; b += block) {
-    const Index e = b + block < n ? b + block : n;
-    const T m = team.template max<T>(e - b, [=](Index j) { return z(b + j); });
+    const Index size = n - b < block ? n - b : block;
+    const T m = team.template max<T>(size, [=](Index j) { return z(b + j); });
     if (m > top || m != m) {
-      others = any ? (others + 1) * vmath::exp(top - m) : T(0);
+      others = any ? (others + 1) * vmath::exp_below(top - m) : T(0);
       any = true;
       top = m;
-      const Index k = b + team.template argmax<T>(e - b, [=](Index j) { return z(b + j); });
-      others += sum_exp(b, k, m) + sum_exp(k + 1, e, m);
+      // Where several are greatest, all but one count.
+      const T ties = team.template sum<T>(size, [=](Index j) { return z(b + j) == m ? T(1) : T(0); });
+      others += ties - 1 + team.template sum<T>(size, [=](Index j) {
+        const T v = z(b + j), e = vmath::exp_below(v - m);
+        return v == m ? T(0) : e;
+      });
     } else if (any) {
-      others += sum_exp(b, e, top);
+      others += team.template sum<T>(size, [=](Index j) { return vmath::exp_below(z(b + j) - top); });
     }
   }
   if (!any) return {top, vmath::nan<T>};

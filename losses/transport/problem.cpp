@@ -32,12 +32,14 @@ void check_masses(const char* op, const char* what, const Tensor& x, Index lengt
 }
 
 void check_finite_costs(const char* op, const Tensor& cost) {
-  for (const double c : cost.to_vector()) {
-    if (!std::isfinite(c)) {
-      fail(op, "costs must be finite, " + cost.describe() + " has " + std::to_string(c) +
-                   "; forbid a pair by a large cost");
+  dispatch_float(op, cost.dtype(), [&]<class T>() {
+    for (const T c : cost.span<T>()) {
+      if (!std::isfinite(c)) {
+        fail(op, "costs must be finite, " + cost.describe() + " has " + std::to_string(c) +
+                     "; forbid a pair by a large cost");
+      }
     }
-  }
+  });
 }
 
 void check_transport(const char* op, const Tensor& a, const Tensor& b, const Tensor& cost) {

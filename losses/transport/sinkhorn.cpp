@@ -47,66 +47,87 @@ Tensor log_of(const Tensor& mass) {
 // dy_r/dC = P_r (1 - C / eps) + the chain rule through the steps;  dy_r/dlog a = sums of what arrives at phi
 struct Sinkhorn final : Op {
   SinkhornOptions o;
-  Numbers history;  // [N][iterations][n + m] potentials in units of epsilon
+  std::vector<double, PoolAllocator<double>> history;  // [N][iterations][n + m] potentials in units of epsilon
   explicit Sinkhorn(const SinkhornOptions& options) : o(options) {}
   const char* name() const override { return "sinkhorn"; }
 
-  struct Logs {
-    Numbers a, b, s;
-    Index n, m, N;
+  // Problems that f32 has no room for are solved in f64.
+  struct Problems {
+    Numbers a, b;
+    Tensor cost, wide;
+    Index N, n, m;
+    double epsilon;
     int first;
-    Logs(In in, const SinkhornOptions& o)
+    std::vector<char> narrow;
+    Problems(In in, const SinkhornOptions& o)
         : a(in[0].to_vector()),
           b(in[1].to_vector()),
-          s(scaled_costs(in[2], o.epsilon)),
-          n(in[2].size(0)),
-          m(in[2].size(1)),
+          cost(in[2]),
           N(in[0].size(0)),
-          first(o.first == First::column) {}
-    SinkhornProblem problem(Index r) const { return {n, m, s.data(), a.data() + r * n, b.data() + r * m, first}; }
+          n(cost.size(0)),
+          m(cost.size(1)),
+          epsilon(o.epsilon),
+          first(o.first == First::column),
+          narrow(std::size_t(N), 0) {
+      bool all = cost.dtype() == DType::f32;
+      for (Index r = 0; r < N && cost.dtype() == DType::f32; ++r) {
+        narrow[std::size_t(r)] = fits_f32(a.data() + r * n, n) && fits_f32(b.data() + r * m, m);
+        all = all && narrow[std::size_t(r)];
+      }
+      if (!all) wide = cost.detach().to(DType::f64);
+    }
+    template <class F> void with(Index r, const F& f) const {
+      const double *log_a = a.data() + r * n, *log_b = b.data() + r * m;
+      if (narrow[std::size_t(r)]) {
+        f(SinkhornProblem<float>{n, m, cost.data<float>(), epsilon, log_a, log_b, first});
+      } else {
+        f(SinkhornProblem<double>{n, m, wide.data<double>(), epsilon, log_a, log_b, first});
+      }
+    }
   };
 
   Tensor forward(In in) override {
-    const Logs logs(in, o);
-    const Index n = logs.n, m = logs.m, K = o.iterations;
-    history.resize(std::size_t(logs.N * K * (n + m)));
-    Numbers price(std::size_t(logs.N));
-    parallel_for(logs.N, 1, [&](Index begin, Index end) {
+    const Problems problems(in, o);
+    const Index n = problems.n, m = problems.m, K = o.iterations;
+    history.resize(std::size_t(problems.N * K * (n + m)));
+    Numbers price(std::size_t(problems.N));
+    parallel_for(problems.N, 1, [&](Index begin, Index end) {
       for (Index r = begin; r < end; ++r) {
-        SinkhornRun run(logs.problem(r));
-        for (Index k = 0; k < K; ++k) {
-          run.iterate();
-          double* to = history.data() + (r * K + k) * (n + m);
-          std::copy(run.phi().begin(), run.phi().end(), to);
-          std::copy(run.gamma().begin(), run.gamma().end(), to + n);
-        }
-        price[std::size_t(r)] = o.epsilon * sinkhorn_price(logs.problem(r), run.phi().data(), run.gamma().data());
+        problems.with(r, [&]<class T>(const SinkhornProblem<T>& p) {
+          SinkhornRun<T> run(p);
+          for (Index k = 0; k < K; ++k) {
+            run.iterate();
+            double* to = history.data() + (r * K + k) * (n + m);
+            std::copy(run.phi().begin(), run.phi().end(), to);
+            std::copy(run.gamma().begin(), run.gamma().end(), to + n);
+          }
+          price[std::size_t(r)] = run.price();
+        });
       }
     });
-    return tensor(price, {logs.N}, in[2].dtype());
+    return tensor(price, {problems.N}, in[2].dtype());
   }
 
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
-    const Logs logs(in, o);
-    const Index n = logs.n, m = logs.m, N = logs.N, stride = o.iterations * (n + m);
+    const Problems problems(in, o);
+    const Index n = problems.n, m = problems.m, N = problems.N, stride = o.iterations * (n + m);
     const Numbers upstream = dy.to_vector();
-    Numbers dC(dx.wants(2) ? std::size_t(n * m) : 0, 0.0), da(dx.wants(0) ? std::size_t(N * n) : 0, 0.0),
-        db(dx.wants(1) ? std::size_t(N * m) : 0, 0.0);
+    const auto sums = [&](int i) { return dx.wants(i) ? zeros(in[i].shape(), DType::f64) : Tensor(); };
+    Tensor gradients[3] = {sums(0), sums(1), sums(2)};  // in f64: C's is a sum over all problems
+    double* to[3] = {};
+    for (int i = 0; i < 3; ++i) to[i] = gradients[i] ? gradients[i].data_mut<double>() : nullptr;
     // The problems share dC: then they go one after the other, each on all threads.
     parallel_for(N, dx.wants(2) ? N : 1, [&](Index begin, Index end) {
       for (Index r = begin; r < end; ++r) {
-        sinkhorn_back(logs.problem(r), o.iterations, history.data() + r * stride, upstream[std::size_t(r)],
-                      dC.empty() ? nullptr : dC.data(), da.empty() ? nullptr : da.data() + r * n,
-                      db.empty() ? nullptr : db.data() + r * m);
+        problems.with(r, [&]<class T>(const SinkhornProblem<T>& p) {
+          sinkhorn_back(p, o.iterations, history.data() + r * stride, upstream[std::size_t(r)], to[2],
+                        to[0] ? to[0] + r * n : nullptr, to[1] ? to[1] + r * m : nullptr);
+        });
       }
     });
-    // L = eps <P, s> and ds/dC = 1 / eps: for C they cancel, for the log masses eps remains.
-    for (Numbers* d : {&da, &db}) {
-      for (double& x : *d) x *= o.epsilon;
+    for (int i = 0; i < 3; ++i) {
+      if (to[i]) add_numbers(dx.into(i), to[i]);
     }
-    if (dx.wants(0)) add_numbers(dx.into(0), da);
-    if (dx.wants(1)) add_numbers(dx.into(1), db);
-    if (dx.wants(2)) add_numbers(dx.into(2), dC);
   }
 };
 

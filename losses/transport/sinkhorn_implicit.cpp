@@ -88,13 +88,16 @@ struct SinkhornImplicit final : Op {
     }
     phi = solved.run.phi();
     gamma = solved.run.gamma();
-    return scalar(o.epsilon * sinkhorn_price(solved.problem, phi.data(), gamma.data()), in[2].dtype());
+    return scalar(solved.run.price(), in[2].dtype());
   }
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
     if (!dx.wants(2)) return;
-    const Numbers s = scaled_costs(in[2], o.epsilon);
+    const Numbers cost = in[2].to_vector();
     const Index n = in[2].size(0), m = in[2].size(1);
-    Numbers d = sinkhorn_plan_of({n, m, s.data(), nullptr, nullptr}, phi.data(), gamma.data());
+    Numbers d(cost.size()), s(cost);  // P, C / eps
+    const SinkhornProblem<double> problem{n, m, cost.data(), o.epsilon, nullptr, nullptr};
+    sinkhorn_plan_into(problem, phi.data(), gamma.data(), d.data());
+    for (double& v : s) v /= o.epsilon;
     const Fit fit(d, s, n, m);
     const double g = dy.item();
     for (Index i = 0; i < n; ++i) {
@@ -103,7 +106,7 @@ struct SinkhornImplicit final : Op {
         d[k] *= g * (1 + (fit.alpha[std::size_t(i)] + fit.beta[std::size_t(j)] - s[k]));
       }
     }
-    add_numbers(dx.into(2), d);
+    add_numbers(dx.into(2), d.data());
   }
 };
 

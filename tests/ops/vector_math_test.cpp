@@ -134,6 +134,37 @@ TEST_SUITE("vector_math") {
     }
   }
 
+  TEST_CASE_TEMPLATE("exp_normal is exp where that is a normal number, else 0 or infinity", T, float, double) {
+    const T low = std::log(std::numeric_limits<T>::min()) + T(0.001), high = sizeof(T) == 4 ? T(88) : T(709);
+    double worst = 0;
+    for (int i = 0; i <= 100000; ++i) {
+      const T x = low + (high - low) * T(i) / 100000;
+      worst =
+          std::max(worst, error_in_ulp(vmath::exp_normal(std::min(x, high)), std::exp((long double)std::min(x, high))));
+    }
+    CHECK(worst < 2);
+    CHECK(vmath::exp_normal(T(0)) == 1);
+    CHECK(vmath::exp_normal(low - T(0.002)) == 0);
+    CHECK(vmath::exp_normal(-vmath::infinity<T>) == 0);
+    CHECK(vmath::exp_normal(high + T(0.01)) == vmath::infinity<T>);
+    CHECK(vmath::exp_normal(vmath::infinity<T>) == vmath::infinity<T>);
+    CHECK(std::isnan(vmath::exp_normal(vmath::nan<T>)));
+  }
+
+  TEST_CASE_TEMPLATE("log1p_unit is log1p from 0 to 1", T, float, double) {
+    double worst = 0;
+    for (const T x : sweep<T>(std::numeric_limits<T>::denorm_min(), T(1), 200000)) {
+      worst = std::max(worst, error_in_ulp(vmath::log1p_unit(x), std::log1p((long double)x)));
+    }
+    for (int i = 0; i <= 100000; ++i) {
+      const T x = T(i) / 100000;
+      worst = std::max(worst, error_in_ulp(vmath::log1p_unit(x), std::log1p((long double)x)));
+    }
+    CHECK(worst < 2);
+    CHECK(vmath::log1p_unit(T(0)) == 0);
+    CHECK(std::isnan(vmath::log1p_unit(vmath::nan<T>)));
+  }
+
   TEST_CASE("exp ends where the type ends: the last finite value, then infinity, the last denormal, then 0") {
     CHECK(std::isfinite(vmath::exp(709.782712893384)));
     CHECK(std::isinf(vmath::exp(std::nextafter(709.782712893384, 1000.))));

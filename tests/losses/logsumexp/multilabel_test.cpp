@@ -152,4 +152,19 @@ TEST_SUITE("multilabel") {
     CHECK_THROWS_WITH_AS(multilabel_ce(s, t, {.mask = zeros({3})}), doctest::Contains("needs a mask"), Error);
     CHECK_THROWS_WITH_AS(multilabel_ce(s, t, {.margin = NaN}), doctest::Contains("must be finite"), Error);
   }
+
+  TEST_CASE("multilabel: blocks without a positive, with one, and with a class left out") {
+    Rng rng(7);
+    const Tensor x = randn({2, 3500}, rng, DType::f64);
+    Tensor labels = zeros({2, 3500}, DType::f64), mask = ones({2, 3500});
+    set_value(labels, 1500, 1);         // row 0, second block
+    set_value(labels, 3500 + 3499, 1);  // row 1, last block
+    set_value(mask, 2100, 0);           // row 0, third block
+    const auto value = [&](const Tensor& z, Form form) {
+      return multilabel_ce(z, labels, {.mask = mask, .form = form});
+    };
+    CHECK(value(x, Form::closed).item() == doctest::Approx(value(x, Form::definition).item()).epsilon(1e-12));
+    check_near(slopes(x, [&](const Tensor& z) { return value(z, Form::closed); }),
+               slopes(x, [&](const Tensor& z) { return value(z, Form::definition); }), 1e-12);
+  }
 }

@@ -199,4 +199,13 @@ TEST_SUITE("bce") {
     CHECK_THROWS_WITH_AS(bce_probs(x, zeros({6})), doctest::Contains("a target for each element: probabilities"),
                          Error);
   }
+
+  TEST_CASE("bce_with_logits: more elements than one row sum of the closed form") {
+    Rng rng(6);
+    const Tensor x = 2 * randn({3, 3000}, rng, DType::f64), y = rand({3, 3000}, rng, DType::f64);
+    const auto value = [&](const Tensor& z, Form form) { return bce_with_logits(z, y, {.form = form}); };
+    CHECK(value(x, Form::closed).item() == doctest::Approx(value(x, Form::definition).item()).epsilon(1e-12));
+    check_near(slopes(x, [&](const Tensor& z) { return value(z, Form::closed); }),
+               slopes(x, [&](const Tensor& z) { return value(z, Form::definition); }), 1e-12);
+  }
 }

@@ -83,4 +83,17 @@ TEST_SUITE("focal_sigmoid") {
     CHECK_THROWS_WITH_AS(focal_sigmoid(x, y, {.gamma = NaN}), doctest::Contains("gamma must be 0 or more"), Error);
     CHECK_THROWS_WITH_AS(focal_sigmoid(x, y, {.alpha = 2}), doctest::Contains("alpha must be at most 1"), Error);
   }
+
+  TEST_CASE("focal_sigmoid: rows of hard targets and rows with a soft one add up") {
+    Rng rng(5);
+    const Tensor x = 2 * randn({10000}, rng, DType::f64);
+    Tensor y = randint(2, {10000}, rng).to(DType::f64);
+    set_value(y, 5000, 0.25);  // in the second of three rows
+    const auto value = [&](const Tensor& z, Form form) {
+      return focal_sigmoid(z, y, {.reduction = Reduction::sum, .form = form});
+    };
+    CHECK(value(x, Form::closed).item() == doctest::Approx(value(x, Form::definition).item()).epsilon(1e-12));
+    check_near(slopes(x, [&](const Tensor& z) { return value(z, Form::closed); }),
+               slopes(x, [&](const Tensor& z) { return value(z, Form::definition); }), 1e-12);
+  }
 }

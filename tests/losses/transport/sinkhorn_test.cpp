@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "engine/parallel.h"
 #include "losses/transport/emd.h"
 #include "losses/transport/sinkhorn_core.h"
 #include "ops/math.h"
@@ -150,6 +151,33 @@ TEST_SUITE("sinkhorn") {
     CHECK(std::isfinite(scale));
     const Values g = gradient(narrow, o);
     for (std::size_t i = 0; i < g.size(); ++i) CHECK(std::abs(g[i] - wide[i]) <= 2e-5 * scale);
+  }
+
+  TEST_CASE("the same bits with 1 and 2 threads, f32 and f64, value and gradient") {
+    const Problem wide = problem(300, 270, 9);
+    const int before = thread_count();
+    for (const DType type : {DType::f32, DType::f64}) {
+      const Problem p{wide.a.to(type), wide.b.to(type), wide.cost.to(type)};
+      for (const First first : {First::row, First::column}) {
+        const SinkhornOptions o{.epsilon = 0.03, .iterations = 6, .first = first};
+        set_thread_count(1);
+        const double value = sinkhorn(p.a, p.b, p.cost, o).item();
+        const Values g = gradient(p, o);
+        set_thread_count(2);
+        CHECK(sinkhorn(p.a, p.b, p.cost, o).item() == value);
+        CHECK(gradient(p, o) == g);
+      }
+    }
+    set_thread_count(before);
+  }
+
+  TEST_CASE("masses of 1e-20 in f32 are solved in f64") {
+    const Tensor a = vec({1e-20, 0.5, 0.5}), b = vec({0.25, 0.75}), cost = matrix({0, 1, 1, 0, 0.5, 0.25}, 3);
+    const auto narrow = [](const Tensor& x) { return x.to(DType::f32); };
+    const SinkhornOptions o{.epsilon = 0.01, .iterations = 9};
+    const Values wide = gradient({narrow(a).to(DType::f64), b, cost}, o),
+                 g = gradient({narrow(a), narrow(b), narrow(cost)}, o);
+    for (std::size_t i = 0; i < g.size(); ++i) CHECK(g[i] == doctest::Approx(wide[i]).epsilon(1e-6));
   }
 
   TEST_CASE("costs of 1e6 epsilon, masses of 1e-300 and cheap pairs of equal cost stay finite") {
