@@ -55,8 +55,10 @@ Tensor hierarchical(At losses, HierarchicalOptions o) {
     fail("hierarchical",
          "needs the losses of characters, words, phrases and sentences, [4], got " + losses->describe());
   }
-  for (const double w : {o.alpha, o.beta, o.gamma, o.delta}) {
-    if (std::isnan(w)) fail("hierarchical", "alpha, beta, gamma and delta must be numbers, one of them is NaN");
+  const std::pair<const char*, double> weights[] = {
+      {"alpha", o.alpha}, {"beta", o.beta}, {"gamma", o.gamma}, {"delta", o.delta}};
+  for (const auto& [option, w] : weights) {
+    if (!std::isfinite(w)) fail("hierarchical", std::string(option) + " must be finite, got " + std::to_string(w));
   }
   return total(losses, tensor({o.alpha, o.beta, o.gamma, o.delta}, losses->dtype()), o.form);
 }

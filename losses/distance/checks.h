@@ -1,5 +1,6 @@
 // What the losses of this folder ask of their arguments.
 #pragma once
+#include <cmath>
 #include "losses/loss.h"
 #include "ops/elementwise.h"
 
@@ -29,10 +30,11 @@ inline void check_row_labels(std::string_view op, const Tensor& x, const Tensor&
   }
 }
 
-// NaN fails too.
+// NaN and infinity fail too.
 inline void check_at_least(std::string_view op, const char* option, double value, double low) {
-  if (!(value >= low)) {
-    fail(op, std::string(option) + " must be at least " + std::to_string(low) + ", got " + std::to_string(value));
+  if (!(value >= low && std::isfinite(value))) {
+    fail(op, std::string(option) + " must be at least " + std::to_string(low) + " and finite, got " +
+                 std::to_string(value));
   }
 }
 

@@ -128,8 +128,8 @@ void check(const char* name, const Tensor& sp, const Tensor& sn, double gamma) {
     fail(name, "gamma must be a finite number above 0, got " + std::to_string(gamma));
 }
 
-void check_margin(const char* name, double m) {
-  if (!std::isfinite(m)) fail(name, "the margin must be a finite number, got " + std::to_string(m));
+void check_margin(const char* name, const char* option, double m) {
+  if (!std::isfinite(m)) fail(name, "the margin " + std::string(option) + " must be finite, got " + std::to_string(m));
 }
 
 // The pairs i < j, as positions in the [N,N] matrix of cosines.
@@ -169,19 +169,19 @@ Tensor run(At sp, const Tensor& sn, const Margins& k, Form form) {
 
 Tensor circle(At sp, const Tensor& sn, CircleOptions o) {
   check("circle", sp, sn, o.gamma);
-  check_margin("circle", o.m);
+  check_margin("circle", "m", o.m);
   return run(sp, sn, margins(o), o.form);
 }
 
 Tensor circle_const(At sp, const Tensor& sn, CircleConstOptions o) {
   check("circle_const", sp, sn, o.gamma);
-  check_margin("circle_const", o.delta_p);
-  check_margin("circle_const", o.delta_n);
+  check_margin("circle_const", "delta_p", o.delta_p);
+  check_margin("circle_const", "delta_n", o.delta_n);
   return run(sp, sn, margins(o), o.form);
 }
 
 Tensor circle_batch(At embeddings, const Tensor& labels, CircleOptions o) {
-  check_margin("circle_batch", o.m);
+  check_margin("circle_batch", "m", o.m);
   const PairCosines c = pair_cosines(embeddings, labels);
   check("circle_batch", c.sp, c.sn, o.gamma);
   return run(At(c.sp, embeddings.line), c.sn, margins(o), o.form);

@@ -24,8 +24,8 @@ Tensor project(At h, const Tensor& W) {  // [N,T,D] -> [N,1,T,d]
 
 QueriesKeys project_pointer(At h, const Tensor& W, const Tensor& b, Index H) {
   check_hidden("global_pointer", h, W);
-  if (H < 1 || W.size(1) % (2 * H) != 0) {
-    fail("global_pointer", "W must be [D,2 H d] for " + std::to_string(H) + " types, got " + W.describe());
+  if (H < 1 || H > W.size(1) / 2 || W.size(1) % (2 * H) != 0) {
+    fail("global_pointer", "W must be [D,2 H d], d >= 1, for " + std::to_string(H) + " heads, got " + W.describe());
   }
   const Index N = h->size(0), T = h->size(1), d = W.size(1) / (2 * H);
   if (b && b.shape() != Shape{W.size(1)})

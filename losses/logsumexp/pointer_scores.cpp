@@ -78,6 +78,7 @@ Index check_pointer_inputs(const char* op, const Tensor& q, const Tensor& k, con
     fail(op, "needs queries and keys of one shape [N,G,T,d], got " + q.describe() + " and " + k.describe());
   }
   check_same_kind(op, q, k);
+  if (q.size(3) < 1) fail(op, "needs a width d of at least 1, got " + q.describe());
   if (rope && q.size(3) % 2) fail(op, "rope turns pairs, so the width d must be even, got " + q.describe());
   if (bool(start) != bool(end)) fail(op, "needs start and end together, or neither");
   if (!start) return q.size(1);

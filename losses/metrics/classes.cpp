@@ -137,6 +137,9 @@ GroupAccuracy group_accuracy(const Tensor& predictions, const Tensor& target, co
   if (!train_counts || train_counts.rank() != 1 || train_counts.size(0) < Index(n.hit.size())) {
     fail(op, "needs the training rows of each class, [C] with C = " + std::to_string(n.hit.size()));
   }
+  for (Index c = 0; c < train_counts.numel(); ++c) {
+    if (!(value_at(train_counts, c) >= 0)) fail(op, "class_counts must be >= 0, one is not at " + std::to_string(c));
+  }
   if (!(o.few <= o.many)) fail(op, "few must not exceed many");
   const auto mean = [&](auto in_group) {
     return mean_over(

@@ -172,7 +172,9 @@ struct SoftEce final : Op {
 
 Tensor checked(const char* op, const Tensor& logits, const Tensor& labels, Index bins) {
   check_logits(op, logits);
+  constexpr Index most = Index(1) << 24;  // what fits in memory
   if (bins < 1) fail(op, "bins must be at least 1, got " + std::to_string(bins));
+  if (bins > most) fail(op, "bins must be at most " + std::to_string(most) + ", got " + std::to_string(bins));
   return checked_labels(op, "labels", logits, labels);
 }
 

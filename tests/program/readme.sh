@@ -53,7 +53,7 @@ while [ "$n" -le "$(cat "$work/count")" ]; do
       function number(w) { return w ~ /^[-+]?[0-9]+\.?[0-9]*(e[-+]?[0-9]+)?$/ }
       function near(a, b) { return (a - b) * (a - b) <= (0.02 * a) * (0.02 * a) || (a * a < 1e-12 && b * b < 1e-12) }
       function differs(shown, real,   m, n, u, v, i) {
-        gsub(/[][,()%]/, " & ", shown); gsub(/[][,()%]/, " & ", real)
+        gsub(/[][{}:",()%]/, " & ", shown); gsub(/[][{}:",()%]/, " & ", real)
         m = split(shown, u, " "); n = split(real, v, " ")
         if (m != n) return 1
         for (i = 1; i <= n; ++i) {
