@@ -1,6 +1,7 @@
 // What the losses of this folder ask of their arguments.
 #pragma once
 #include <cmath>
+
 #include "losses/loss.h"
 #include "ops/elementwise.h"
 
