@@ -58,7 +58,8 @@ Tensor hierarchical(At losses, HierarchicalOptions o) {
   const std::pair<const char*, double> weights[] = {
       {"alpha", o.alpha}, {"beta", o.beta}, {"gamma", o.gamma}, {"delta", o.delta}};
   for (const auto& [option, w] : weights) {
-    if (!std::isfinite(w)) fail("hierarchical", std::string(option) + " must be finite, got " + std::to_string(w));
+    if (std::isfinite(w)) continue;
+    fail("hierarchical", std::string(option) + (std::isnan(w) ? " is NaN" : " is infinite") + "; it must be finite");
   }
   return total(losses, tensor({o.alpha, o.beta, o.gamma, o.delta}, losses->dtype()), o.form);
 }

@@ -47,11 +47,17 @@ template <class T> struct CircleSide {
   HD double exponent(Index i) const { return slope(i) * (double(s[i]) - delta); }
 };
 
+// Exponents of 1e20 are rounded by more than e^x can bear. What cannot be above 0, or below 1, is held there.
+HD double at_most_0(double x) { return x > 0 ? 0 : x; }
+HD double at_least_1(double x) { return x < 1 ? 1 : x; }
+
 // log sum e^exponent, -inf for an empty side
 template <class T, class Team> HD double log_sum(const CircleSide<T>& x, Team team) {
   const double top = team.template max<double>(x.n, [=](Index i) { return x.exponent(i); });
   if (x.n == 0) return top;
-  return top + vmath::log(team.template sum<double>(x.n, [=](Index i) { return vmath::exp(x.exponent(i) - top); }));
+  const double sum =
+      team.template sum<double>(x.n, [=](Index i) { return vmath::exp(at_most_0(x.exponent(i) - top)); });
+  return top + vmath::log(at_least_1(sum));
 }
 
 // L = log(1 + e^{A + B})
@@ -78,7 +84,7 @@ template <class T> struct CircleGradient {
   HD void operator()(Index i) const {
     const double v = sums[0] + sums[1];
     const double log_pull = v < 0 ? v - vmath::log1p(vmath::exp(v)) : -vmath::log1p(vmath::exp(-v));  // log(1 - e^{-L})
-    ds[i] += T(double(dy[0]) * side.slope(i) * vmath::exp(side.exponent(i) - sums[0] + log_pull));
+    ds[i] += T(double(dy[0]) * side.slope(i) * vmath::exp(at_most_0(side.exponent(i) - sums[0]) + log_pull));
   }
 };
 
@@ -129,7 +135,7 @@ void check(const char* name, const Tensor& sp, const Tensor& sn, double gamma) {
 }
 
 void check_margin(const char* name, const char* option, double m) {
-  if (!std::isfinite(m)) fail(name, "the margin " + std::string(option) + " must be finite, got " + std::to_string(m));
+  if (!std::isfinite(m)) fail(name, "the margin must be a finite number, got " + std::to_string(m) + " for " + option);
 }
 
 // The pairs i < j, as positions in the [N,N] matrix of cosines.

@@ -60,8 +60,8 @@ Tensor definition(const Tensor& emissions, const Tensor& tags, const Tensor& A, 
 
 // ---- as the derivation ends: both recursions by hand
 
-template <class T, class F> T log_sum_exp(Index n, const F& x) {
-  T top = -vmath::infinity<T>, sum = 0;
+template <class F> double log_sum_exp(Index n, const F& x) {
+  double top = -vmath::infinity<double>, sum = 0;
   for (Index i = 0; i < n; ++i) top = std::max(top, x(i));
   if (!std::isfinite(top)) return top;
   for (Index i = 0; i < n; ++i) sum += vmath::exp(x(i) - top);
@@ -70,60 +70,64 @@ template <class T, class F> T log_sum_exp(Index n, const F& x) {
 
 // One sequence: pointers into its emissions, tags and positions. Sums of scores grow with the sequence, and differences of
 // large sums lose digits. So the emissions of a position are taken relative to their greatest, and a and b are shifted at
-// every step to the greatest 0: probabilities are normalised where they stand, and L gathers the shifts.
+// every step to the greatest 0: probabilities are normalised where they stand, and L gathers the shifts. All in double: a
+// transition of 1e4 beside them takes four digits from what is added to it.
 template <class T> struct Chain {
   const T *e, *A, *start, *end;  // [T,C], [C,C], [C], [C]
   const Index* y;                // [T]
   const std::vector<Index>& at;
   Index C;
   Index tag(std::size_t k) const { return y[at[k]]; }
-  std::vector<T> emission(std::size_t k) const { return to_zero({e + at[k] * C, e + (at[k] + 1) * C}); }
+  std::vector<double> emission(std::size_t k) const { return to_zero({e + at[k] * C, e + (at[k] + 1) * C}); }
 
   // x - max x; the shift is added to *sum
-  static std::vector<T> to_zero(std::vector<T> x, T* sum = nullptr) {
-    const T top = *std::max_element(x.begin(), x.end());
+  static std::vector<double> to_zero(std::vector<double> x, double* sum = nullptr) {
+    const double top = *std::max_element(x.begin(), x.end());
     if (sum) *sum += top;
-    for (T& v : x) v -= top;
+    for (double& v : x) v -= top;
     return x;
   }
   // Fills a [tokens,C]; returns L.
-  T forward(T* a) const {
-    T loss = 0;
-    std::vector<T> now(start, start + C), next(now);
+  double forward(double* a) const {
+    double loss = 0;
+    std::vector<double> now(start, start + C), next(now);
     for (std::size_t k = 0; k < at.size(); ++k) {
-      const std::vector<T> here = emission(k);
+      const std::vector<double> here = emission(k);
       for (Index j = 0; k > 0 && j < C; ++j) {
-        next[std::size_t(j)] = log_sum_exp<T>(C, [&](Index i) { return now[std::size_t(i)] + A[i * C + j]; });
+        next[std::size_t(j)] = log_sum_exp(C, [&](Index i) { return now[std::size_t(i)] + double(A[i * C + j]); });
       }
       for (Index j = 0; j < C; ++j) next[std::size_t(j)] += here[std::size_t(j)];
       now = to_zero(next, &loss);
       std::copy(now.begin(), now.end(), a + Index(k) * C);
-      loss -= here[std::size_t(tag(k))] + (k ? A[tag(k - 1) * C + tag(k)] : start[tag(0)]);
+      loss -= here[std::size_t(tag(k))] + double(k ? A[tag(k - 1) * C + tag(k)] : start[tag(0)]);
     }
-    return loss + log_sum_exp<T>(C, [&](Index j) { return now[std::size_t(j)] + end[j]; }) - end[tag(at.size() - 1)];
+    return loss + log_sum_exp(C, [&](Index j) { return now[std::size_t(j)] + double(end[j]); }) -
+           double(end[tag(at.size() - 1)]);
   }
   // Adds g times the gradients; de, dA, dstart, dend may be null.
-  void backward(const T* a, T g, T* de, T* dA, T* dstart, T* dend) const {
-    std::vector<T> b = to_zero({end, end + C}), next(b);
+  void backward(const double* a, double g, T* de, T* dA, T* dstart, T* dend) const {
+    std::vector<double> b = to_zero({end, end + C}), next(b);
     for (std::size_t k = at.size(); k-- > 0; b = to_zero(next)) {
-      const T* alpha = a + Index(k) * C;
-      const T log_p = log_sum_exp<T>(C, [&](Index j) { return alpha[j] + b[std::size_t(j)]; });
+      const double* alpha = a + Index(k) * C;
+      const double log_p = log_sum_exp(C, [&](Index j) { return alpha[j] + b[std::size_t(j)]; });
       for (Index j = 0; j < C; ++j) {
-        const T p = g * (vmath::exp(alpha[j] + b[std::size_t(j)] - log_p) - T(j == tag(k)));
+        const T p = T(g * (vmath::exp(alpha[j] + b[std::size_t(j)] - log_p) - double(j == tag(k))));
         if (de) de[at[k] * C + j] += p;
         if (dstart && k == 0) dstart[j] += p;
         if (dend && k + 1 == at.size()) dend[j] += p;
       }
       if (k == 0) break;
-      const std::vector<T> here = emission(k);
-      const T* before = a + (Index(k) - 1) * C;
-      const auto onward = [&](Index i, Index j) { return A[i * C + j] + (here[std::size_t(j)] + b[std::size_t(j)]); };
-      for (Index i = 0; i < C; ++i) next[std::size_t(i)] = log_sum_exp<T>(C, [&](Index j) { return onward(i, j); });
-      const T log_pair = log_sum_exp<T>(C, [&](Index i) { return before[i] + next[std::size_t(i)]; });
+      const std::vector<double> here = emission(k);
+      const double* before = a + (Index(k) - 1) * C;
+      const auto onward = [&](Index i, Index j) {
+        return double(A[i * C + j]) + (here[std::size_t(j)] + b[std::size_t(j)]);
+      };
+      for (Index i = 0; i < C; ++i) next[std::size_t(i)] = log_sum_exp(C, [&](Index j) { return onward(i, j); });
+      const double log_pair = log_sum_exp(C, [&](Index i) { return before[i] + next[std::size_t(i)]; });
       for (Index i = 0; dA && i < C; ++i) {
         for (Index j = 0; j < C; ++j) {
           const bool chosen = i == tag(k - 1) && j == tag(k);
-          dA[i * C + j] += g * (vmath::exp(before[i] + onward(i, j) - log_pair) - T(chosen));
+          dA[i * C + j] += T(g * (vmath::exp(before[i] + onward(i, j) - log_pair) - double(chosen)));
         }
       }
     }
@@ -133,7 +137,7 @@ template <class T> struct Chain {
 // y_n = log Z_n - score_n        dy/de = P(y_t = j) - [j = y_t], dy/dA = expected minus counted transitions
 struct Crf final : Op {
   Positions kept;
-  Tensor alpha;  // [N,T,C], shifted
+  Tensor alpha;  // f64 [N,T,C], shifted
   explicit Crf(Positions k) : kept(std::move(k)) {}
   const char* name() const override { return "crf"; }
 
@@ -150,13 +154,14 @@ struct Crf final : Op {
   Tensor forward(In in) override {
     const Index N = in[0].size(0), row = in[0].size(1) * in[0].size(2);
     Tensor loss = zeros({N}, in[0].dtype());
-    alpha = empty(in[0].shape(), in[0].dtype());
+    alpha = empty(in[0].shape(), DType::f64);
     dispatch_float(name(), in[0].dtype(), [&]<class T>() {
-      T *a = alpha.data_mut<T>(), *y = loss.data_mut<T>();
+      double* a = alpha.data_mut<double>();
+      T* y = loss.data_mut<T>();
       parallel_for(N, std::max<Index>(1, 4096 / std::max<Index>(1, row)), [&](Index begin, Index end) {
         for (Index n = begin; n < end; ++n) {
           const Chain<T> c = chain<T>(in, n);
-          if (!c.at.empty()) y[n] = c.forward(a + n * row);
+          if (!c.at.empty()) y[n] = T(c.forward(a + n * row));
         }
       });
     });
@@ -171,8 +176,8 @@ struct Crf final : Op {
       for (Index n = 0; n < N; ++n) {
         const Chain<T> c = chain<T>(in, n);
         if (c.at.empty()) continue;
-        c.backward(alpha.data<T>() + n * row, dy.data<T>()[n], sums[0] ? sums[0] + n * row : nullptr, sums[1], sums[2],
-                   sums[3]);
+        c.backward(alpha.data<double>() + n * row, double(dy.data<T>()[n]), sums[0] ? sums[0] + n * row : nullptr,
+                   sums[1], sums[2], sums[3]);
       }
     });
   }

@@ -25,7 +25,12 @@ Tensor all_pairs(const Tensor& s, const Tensor& t) {
   return sum(log1p(sum(t * x, {0})));
 }
 
-Tensor centred(const Tensor& s) { return s - mean(s, {1}, true); }
+// s - mean s. What a row has in common is taken off first, or scores of 1e4 would leave it few digits in f32.
+Tensor centred(const Tensor& s) {
+  if (s.numel() == 0) return s;
+  const Tensor near = s - max(s.detach(), 1, true);
+  return near - mean(near, {1}, true);
+}
 
 // ---- columns: one node
 

@@ -1,5 +1,7 @@
 // A loss called by its name, with an upstream gradient of choice: what tests of the whole table of losses share.
 #pragma once
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -18,15 +20,17 @@ struct Called {
 };
 
 // `upstream` in row-major order; ones where it is empty.
-inline Called called(const LossInfo& info, const Inputs& given, const Options& options = {}, const Values& upstream = {},
-                     Form form = Form::closed, DType dtype = DType::f64) {
+inline Called called(const LossInfo& info, const Inputs& given, const Options& options = {},
+                     const Values& upstream = {}, Form form = Form::closed, DType dtype = DType::f64) {
   Inputs inputs;
   for (const auto& [name, x] : given) inputs[name] = is_floating(x.dtype()) ? x.to(dtype).clone() : x;
   std::vector<std::string> real;
   for (const InputSpec& spec : info.inputs) {
     if (spec.kind == Kind::real && inputs.contains(spec.name)) real.push_back(spec.name);
   }
-  for (const std::string& name : real) inputs[name].requires_grad_();
+  for (const std::string& name : real) {
+    if (is_floating(inputs[name].dtype())) inputs[name].requires_grad_();  // else arguments_for has its say
+  }
   Tape tape;
   const Tensor y = info.run(arguments_for(info, inputs, options, form));
   if (Tape::holding(y)) {
@@ -46,9 +50,6 @@ inline Called called(const std::string& loss, const Inputs& inputs, const Option
                      const Values& upstream = {}, DType dtype = DType::f64) {
   return called(find_loss(loss), inputs, options, upstream, Form::closed, dtype);
 }
-
-// i64
-inline Tensor labels(const Values& v) { return tensor(v, {Index(v.size())}, DType::i64); }
 
 inline bool all_finite(const Values& v) {
   return std::all_of(v.begin(), v.end(), [](double x) { return std::isfinite(x); });
@@ -80,6 +81,36 @@ inline double gap(const Called& a, const Called& b, double floor = 1) {
   double worst = gap(a.value, b.value, floor);
   for (const auto& [name, dx] : a.gradients) worst = std::max(worst, gap(dx, b.gradients.at(name), floor));
   return worst;
+}
+
+// Calls f(info, sample) for every loss of the table and every sample of it that is not extreme.
+template <class F> void on_every_sample(F f) {
+  for (const LossInfo& info : all_losses()) {
+    CAPTURE(std::string(info.name));
+    Rng rng(11);
+    for (LossSample& sample : info.samples(rng)) {
+      CAPTURE(sample.what);
+      std::erase_if(sample.inputs, [](const auto& in) { return !in.second; });
+      if (!sample.extreme) f(info, sample);
+    }
+  }
+}
+
+inline bool has_option(const LossInfo& info, const std::string& name) {
+  return std::any_of(info.options.begin(), info.options.end(), [&](const OptionSpec& o) { return o.name == name; });
+}
+
+inline Options with(Options options, const std::string& name, OptionValue value) {
+  options.insert_or_assign(name, std::move(value));
+  return options;
+}
+
+// n numbers in -1.2 .. 0.8
+inline Values random_cotangent(std::size_t n) {
+  Rng rng(5);
+  Values c(n);
+  for (double& v : c) v = 2 * rng.uniform() - 1.2;
+  return c;
 }
 
 // The same numbers in another shape: entry i is entry i modulo the old size, axis by axis. Sizes of 0 are fine.
