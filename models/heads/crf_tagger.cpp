@@ -11,8 +11,9 @@ Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dr
   Index* tag = tags.data_mut<Index>();
   for (const Span& s : spans) {
     if (s.batch < 0 || s.batch >= N || s.head < 0 || s.begin < 0 || s.begin > s.end || s.end >= T) {
-      fail("bio_tags",
-           "the span " + Shape({s.batch, s.head, s.begin, s.end}).text() + " does not lie in " + Shape({N, T}).text());
+      fail("bio_tags", "the span " + std::to_string(s.begin) + ".." + std::to_string(s.end) + " of type " +
+                           std::to_string(s.head) + ", sentence " + std::to_string(s.batch) + ", does not lie in " +
+                           Shape({N, T}).text());
     }
     Index* row = tag + s.batch * T;
     if (std::any_of(row + s.begin, row + s.end + 1, [](Index t) { return t != 0; })) {
@@ -27,6 +28,9 @@ Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dr
 
 std::vector<Span> spans_of_bio(const Tensor& tags, const Tensor& mask) {
   if (!tags || tags.rank() != 2) fail("spans_of_bio", "needs tags [N,T], got " + (tags ? tags.describe() : "nothing"));
+  if (mask && mask.shape() != tags.shape()) {
+    fail("spans_of_bio", "the mask must be [N,T] for tags " + tags.describe() + ", got " + mask.describe());
+  }
   std::vector<Span> spans;
   const Index T = tags.size(1);
   for (Index n = 0; n < tags.size(0); ++n) {

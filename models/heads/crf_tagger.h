@@ -1,4 +1,4 @@
-// BIO tagging, the baseline that cannot nest: a tag for each token, with a linear-chain CRF over them or without.      [A101]
+// BIO tagging, the baseline that cannot nest: a tag for each token, with a linear-chain CRF over them.    [A101, A188]
 //
 //   tag 0: outside (O);  1 + 2 h: begins an entity of type h (B);  2 + 2 h: goes on with one (I)
 //
@@ -36,9 +36,10 @@ class CrfTagger final : public Module {
   }
 };
 
-// int [N,T]. Longer spans are written first; one that overlaps a written span goes to `dropped`, when given.
+// i64 [N,T]. Longer spans are written first; one that overlaps a written span goes to `dropped`, when given.
 Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dropped = nullptr);
-// An I that follows no B or I of its type begins a span, as seqeval's lenient mode has it.
+// An I that follows no B or I of its type begins a span, as seqeval's lenient mode has it; so does one after a masked
+// token. tags int [N,T], mask [N,T] or undefined
 std::vector<Span> spans_of_bio(const Tensor& tags, const Tensor& mask = {});
 
 }  // namespace gradus

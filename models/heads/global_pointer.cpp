@@ -8,24 +8,40 @@
 namespace gradus {
 namespace {
 
-Index checked(Index types, Index head_width) {
-  check_size("SpanHead", "types", types);
-  check_size("SpanHead", "head_width", head_width);
-  return types;
+// head_width, after all sizes and options of `op` are found to fit.
+Index checked_width(std::string_view op, Index types, Index head_width, const SpanHeadOptions& o) {
+  check_size(op, "types", types);
+  check_size(op, "head_width", head_width);
+  if (o.rope && head_width % 2)
+    fail(op, "rope turns pairs, so head_width must be even, got " + std::to_string(head_width));
+  if (o.window < -1) fail(op, "window must be -1 for any width, or at least 0, got " + std::to_string(o.window));
+  if (o.rank < 0) fail(op, "rank must be 0 (none) or positive, got " + std::to_string(o.rank));
+  if (o.rank > 0 && op != "EfficientGlobalPointer") fail(op, "has no rank; it is an option of EfficientGlobalPointer");
+  return head_width;
 }
 
-Tensor as_one_group(const Tensor& x) {
-  return x.reshape({x.size(0), 1, x.size(1), x.size(2)});
-}  // [N,T,d] -> [N,1,T,d]
+// [N,T,d] -> [N,1,T,d]
+Tensor as_one_group(const Tensor& x) { return x.reshape({x.size(0), 1, x.size(1), x.size(2)}); }
 
 }  // namespace
 
+void check_sentences(std::string_view op, const Tensor& hidden, const Tensor& mask) {
+  if (!hidden || hidden.rank() != 3) {
+    fail(op, "needs hidden states [N,T,D], got " + (hidden ? hidden.describe() : "nothing"));
+  }
+  if (mask && mask.shape() != Shape{hidden.size(0), hidden.size(1)}) {
+    fail(op, "the mask must be [N,T] for " + hidden.describe() + ", got " + mask.describe());
+  }
+}
+
 Tensor SpanHead::operator()(At hidden) const {
+  check_sentences("SpanHead", hidden);
   const Terms t = terms(hidden);
   return pointer_scores(At(t.q, hidden.line), t.k, t.start, t.end, {.rope = options.rope, .scale = options.scale});
 }
 
 Tensor SpanHead::loss(At hidden, const Tensor& labels, const Tensor& mask) const {
+  check_sentences("SpanHead", hidden, mask);
   const Terms t = terms(hidden);
   return pointer_loss(At(t.q, hidden.line), t.k, t.start, t.end, labels, mask,
                       {.rope = options.rope, .scale = options.scale, .window = options.window});
@@ -39,7 +55,10 @@ std::vector<Span> SpanHead::spans(const Tensor& hidden, const Tensor& mask, doub
 }
 
 GlobalPointer::GlobalPointer(Index width, Index number, Index head_width, Rng&& rng, SpanHeadOptions o)
-    : SpanHead(o), projection(width, 2 * checked(number, head_width) * head_width, rng.split()), types(number) {}
+    : SpanHead(o),
+      projection(width, 2 * number * checked_width("GlobalPointer", number, head_width, o), rng.split(),
+                 {.bias = o.bias}),
+      types(number) {}
 
 SpanHead::Terms GlobalPointer::terms(At hidden) const {
   const auto [q, k] = project_pointer(hidden, permute(projection.weight, {1, 0}), projection.bias, types);
@@ -48,10 +67,9 @@ SpanHead::Terms GlobalPointer::terms(At hidden) const {
 
 EfficientGlobalPointer::EfficientGlobalPointer(Index width, Index types, Index head_width, Rng&& rng, SpanHeadOptions o)
     : SpanHead(o),
-      query(width, (checked(types, head_width), head_width), rng.split(), {.bias = false}),
+      query(width, checked_width("EfficientGlobalPointer", types, head_width, o), rng.split(), {.bias = false}),
       key(width, head_width, rng.split(), {.bias = false}) {
   const double bound = 1 / std::sqrt(4.0 * double(head_width));
-  if (o.rank < 0) fail("EfficientGlobalPointer", "rank must be 0 (none) or positive, got " + std::to_string(o.rank));
   if (o.rank == 0) {
     w = uniform_parameter({types, 4 * head_width}, bound, rng);
   } else {
@@ -73,7 +91,7 @@ SpanHead::Terms EfficientGlobalPointer::terms(At hidden) const {
 
 ModulatedPointer::ModulatedPointer(Index width, Index types, Index head_width, Rng&& rng, SpanHeadOptions o)
     : SpanHead(o),
-      query(width, (checked(types, head_width), head_width), rng.split(), {.bias = false}),
+      query(width, checked_width("ModulatedPointer", types, head_width, o), rng.split(), {.bias = false}),
       key(width, head_width, rng.split(), {.bias = false}),
       modulation(normal_parameter({types, head_width}, 0.5, rng)) {
   for (Index i = 0; i < modulation.numel(); ++i) set_value(modulation, i, 1 + value_at(modulation, i));

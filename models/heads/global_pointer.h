@@ -1,11 +1,12 @@
-// Heads that score every span (i,j) of a sentence for every type, so that entities may nest.  [A082-A091, A098, A099; C57, C58]
+// Heads that score every span (i,j) of a sentence for every type, so that entities may nest.
+//                                                                      [A082-A091, A098, A099; B084-B087, C57, C58]
+//   GlobalPointer            a query and a key of its own for each type         2 D d H numbers, 2 d H more with the bias
+//   EfficientGlobalPointer   one query and key, types by words w_a of 4 d       2 D d + 4 d H
+//     with a rank r          w = V U, U shared by all types                     2 D d + 4 d r + H r
+//   ModulatedPointer         one query and key, type a sees q * m_a             2 D d + d H
 //
-//   GlobalPointer            a query and a key of its own for each type                                 2 (D + 1) d H numbers
-//   EfficientGlobalPointer   one query and key, types by w_a [4d]; or w = V U of rank r for all types    2 D d + 4 d H or 4 d r + H r
-//   ModulatedPointer         one query and key; type a sees q * m_a                                      2 D d + d H
-//
-// Modulation is of the query alone: with m on both sides the score is q diag(m^2) k, which forgets the sign of m and stops
-// learning at m = 0 (C58). A rank for each type by itself would cost more than w itself (C57).
+// Modulation is of the query alone: with m on both sides the score is q diag(m^2) k, which forgets the sign of m and
+// stops learning at m = 0 (C58). A rank for each type by itself would cost more than w itself (C57).
 //
 //   GlobalPointer head(128, 3, 64, Rng(1));
 //   Tensor loss = head.loss(hidden, labels, mask);              // [N,T,D], [N,H,T,T], [N,T] -> []
@@ -23,6 +24,7 @@ struct SpanHeadOptions {
   bool rope = true, scale = true;
   Index window = -1;  // j - i <= window; -1: any
   Index rank = 0;     // of w in EfficientGlobalPointer; 0: w is [H,4d] itself
+  bool bias = true;   // of GlobalPointer's projection; the other heads have none
 };
 
 // What the heads share: queries, keys and type terms in, everything else out.
@@ -32,7 +34,7 @@ class SpanHead : public Module {
 
   Tensor operator()(At hidden) const;                                           // [N,T,D] -> [N,H,T,T], nothing masked
   Tensor loss(At hidden, const Tensor& labels, const Tensor& mask = {}) const;  // -> []
-  // Spans that score above the threshold, begin <= end, within the mask and the window.
+  // Spans that score above the threshold, begin <= end, within the mask and the window. Sorted.
   std::vector<Span> spans(const Tensor& hidden, const Tensor& mask = {}, double threshold = 0) const;
 
  protected:
@@ -79,5 +81,8 @@ class ModulatedPointer final : public SpanHead {
  private:
   Terms terms(At hidden) const override;
 };
+
+// Error of `op` unless hidden is [N,T,D] and the mask [N,T] or undefined.
+void check_sentences(std::string_view op, const Tensor& hidden, const Tensor& mask = {});
 
 }  // namespace gradus

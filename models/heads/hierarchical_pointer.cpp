@@ -1,25 +1,39 @@
 #include "models/heads/hierarchical_pointer.h"
 
+#include <algorithm>
+
 #include "ops/math.h"
 #include "ops/reduce.h"
-#include "ops/select.h"
 #include "ops/shape_ops.h"
 
 namespace gradus {
 namespace {
 
-// [N,T,T] of the type: 1 at cells i <= j whose tokens the mask keeps
-Tensor valid_cells(Index N, Index T, const Tensor& mask, DType dtype) {
+bool is_kept(const Tensor& mask, Index n, Index T, Index t) { return !mask || value_at(mask, n * T + t) != 0; }
+
+// [N,T,T] of the type: 1 at cells i <= j <= i + window whose tokens the mask keeps
+Tensor valid_cells(Index N, Index T, const Tensor& mask, Index window, DType dtype) {
   Tensor cells = zeros({N, T, T}, dtype);
   for (Index n = 0; n < N; ++n) {
     for (Index i = 0; i < T; ++i) {
-      for (Index j = i; j < T; ++j) {
-        const bool kept = !mask || (value_at(mask, n * T + i) != 0 && value_at(mask, n * T + j) != 0);
-        if (kept) set_value(cells, (n * T + i) * T + j, 1);
+      const Index last = window < 0 ? T - 1 : std::min(T - 1, i + window);
+      for (Index j = i; j <= last; ++j) {
+        if (is_kept(mask, n, T, i) && is_kept(mask, n, T, j)) set_value(cells, (n * T + i) * T + j, 1);
       }
     }
   }
   return cells;
+}
+
+// [N,1,1,1]: 1 / the number of tokens kept; 1 where there is none
+Tensor one_over_length(Index N, Index T, const Tensor& mask, DType dtype) {
+  Tensor weight = ones({N, 1, 1, 1}, dtype);
+  for (Index n = 0; n < N; ++n) {
+    Index length = 0;
+    for (Index t = 0; t < T; ++t) length += is_kept(mask, n, T, t);
+    if (length > 0) set_value(weight, n, 1 / double(length));
+  }
+  return weight;
 }
 
 }  // namespace
@@ -34,9 +48,11 @@ HierarchicalGlobalPointer::HierarchicalGlobalPointer(Index width, Index types, I
 }
 
 std::vector<Tensor> HierarchicalGlobalPointer::inputs(At hidden, const Tensor& mask) const {
+  check_sentences("HierarchicalGlobalPointer", hidden, mask);
   std::vector<Tensor> seen{hidden};
   const Index N = hidden->size(0), T = hidden->size(1);
-  const Tensor valid = valid_cells(N, T, mask, hidden->dtype()).reshape({N, 1, T, T}) / double(T);
+  const Tensor valid = valid_cells(N, T, mask, layers[0].options.window, hidden->dtype()).reshape({N, 1, T, T}) *
+                       one_over_length(N, T, mask, hidden->dtype());
   for (std::size_t k = 0; k < feedback.size(); ++k) {
     const Tensor p = sigmoid(layers[k](seen.back())) * valid;                   // [N,H,T,T]
     const Tensor tokens = transpose(cat({sum(p, {3}), sum(p, {2})}, 1), 1, 2);  // [N,T,2H]
@@ -66,8 +82,21 @@ Tensor HierarchicalGlobalPointer::loss(At hidden, const std::vector<Tensor>& lab
   return total / double(layers.size());
 }
 
-// log prod_{i' <= i, j' >= j} (1 - sigma(s_outer(i',j'))) = sums of -softplus(s_outer) over the cells above and to the right,
-// the cell itself included: two products with triangles of ones.
+std::vector<Span> HierarchicalGlobalPointer::spans(const Tensor& hidden, const Tensor& mask, double threshold) const {
+  const NoGrad no_grad;
+  const std::vector<Tensor> seen = inputs(hidden, mask);
+  std::vector<Span> found;
+  for (std::size_t k = 0; k < layers.size(); ++k) {
+    const std::vector<Span> more = layers[k].spans(seen[k], mask, threshold);
+    found.insert(found.end(), more.begin(), more.end());
+  }
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  return found;
+}
+
+// The logarithm of the product is a sum of -softplus(s_outer) over the cells above and to the right, the cell itself
+// included: two products with triangles of ones.
 Tensor hierarchy_penalty(At outer, const Tensor& inner, const Tensor& mask) {
   if (!outer.tensor || outer->rank() != 3 || outer->size(1) != outer->size(2) || !inner ||
       inner.shape() != outer->shape()) {
@@ -75,8 +104,9 @@ Tensor hierarchy_penalty(At outer, const Tensor& inner, const Tensor& mask) {
                                   (outer.tensor ? outer->describe() : "nothing") + " and " +
                                   (inner ? inner.describe() : "nothing"));
   }
+  check_sentences("hierarchy_penalty", outer, mask);
   const Index N = outer->size(0), T = outer->size(1);
-  const Tensor valid = valid_cells(N, T, mask, outer->dtype());
+  const Tensor valid = valid_cells(N, T, mask, -1, outer->dtype());
   Tensor lower = zeros({T, T}, outer->dtype());
   for (Index i = 0; i < T; ++i) {
     for (Index j = 0; j <= i; ++j) set_value(lower, i * T + j, 1);

@@ -1,5 +1,7 @@
 #include "models/heads/sentence_encoder.h"
 
+#include <limits>
+
 #include "ops/math.h"
 #include "ops/reduce.h"
 #include "ops/select.h"
@@ -16,15 +18,16 @@ Tensor pool(At hidden, const Tensor& mask, Pooling pooling) {
     fail("pool", "the mask must be [N,T] for " + hidden->describe() + ", got " + mask.describe());
   }
   if (pooling == Pooling::cls) return slice(hidden, 1, 0, 1).reshape({N, D}, hidden.line);
-  const Tensor kept = mask ? not_equal(mask, full({}, 0, mask.dtype())) : ones({N, T}, DType::u8);  // [N,T]
-  const Tensor weight = kept.to(hidden->dtype()).reshape({N, T, 1});
-  const Tensor some = greater(sum(weight, {1}), full({}, 0, hidden->dtype()));  // [N,1]
+  if (!mask) return pooling == Pooling::mean ? mean(hidden, {1}) : max(hidden, 1);
+  const Tensor kept = not_equal(mask, full({}, 0, mask.dtype()));           // [N,T]
+  const Tensor count = sum(kept.to(hidden->dtype()), {1}).reshape({N, 1});  // [N,1]
+  const Tensor left_out = logical_not(kept).reshape({N, T, 1}), none = equal(count, full({}, 0, count.dtype()));
   if (pooling == Pooling::mean) {
-    const Tensor count = where(some, sum(weight, {1}), full({}, 1, hidden->dtype()));  // a sentence of no token: 0 / 1
-    return sum(hidden * weight, {1}) / count;
+    return sum(masked_fill(hidden, left_out, 0), {1}) / masked_fill(count, none, 1);  // a sentence of no token: 0 / 1
   }
-  const Tensor greatest = max(masked_fill(hidden, logical_not(kept.reshape({N, T, 1})), -1e30), 1);
-  return masked_fill(greatest, logical_not(some), 0);
+  const double lowest = hidden->dtype() == DType::f64 ? std::numeric_limits<double>::lowest()
+                                                      : double(std::numeric_limits<float>::lowest());
+  return masked_fill(max(masked_fill(hidden, left_out, lowest), 1), none, 0);
 }
 
 }  // namespace gradus

@@ -20,11 +20,15 @@ Span untyped(Span s) { return {s.batch, 0, s.begin, s.end}; }
 
 }  // namespace
 
-std::vector<Span> best_spans(const Tensor& scores, Index count, const Tensor& mask) {
+std::vector<Span> best_spans(const Tensor& scores, Index count, const Tensor& mask, Index window) {
   if (!scores || scores.rank() != 4 || scores.size(2) != scores.size(3)) {
     fail("best_spans", "needs scores [N,H,T,T], got " + (scores ? scores.describe() : "nothing"));
   }
   const Index N = scores.size(0), H = scores.size(1), T = scores.size(2);
+  if (mask && mask.shape() != Shape{N, T}) {
+    fail("best_spans", "the mask must be [N,T] for " + scores.describe() + ", got " + mask.describe());
+  }
+  check_size("best_spans", "count", count);
   struct Scored {
     double score;
     Span span;
@@ -34,7 +38,8 @@ std::vector<Span> best_spans(const Tensor& scores, Index count, const Tensor& ma
     std::vector<Scored> all;
     const auto is_token = [&](Index t) { return !mask || value_at(mask, n * T + t) != 0; };
     for (Index i = 0; i < T; ++i) {
-      for (Index j = i; j < T; ++j) {
+      const Index last = window < 0 ? T - 1 : std::min(T - 1, i + window);
+      for (Index j = i; j <= last; ++j) {
         if (!is_token(i) || !is_token(j)) continue;
         Scored top{-std::numeric_limits<double>::infinity(), {n, 0, i, j}};
         for (Index h = 0; h < H; ++h) {
@@ -50,30 +55,41 @@ std::vector<Span> best_spans(const Tensor& scores, Index count, const Tensor& ma
   return best;
 }
 
+// Means are one matrix product for each sentence: row k of `inside` holds 1 / length at the tokens of its k-th span.
 Tensor SpanClassifier::operator()(At hidden, const std::vector<Span>& spans) {
+  check_sentences("SpanClassifier", hidden);
   const Index N = hidden->size(0), T = hidden->size(1), D = hidden->size(2), S = Index(spans.size());
-  Tensor first = zeros({S}, DType::i64), last = zeros({S}, DType::i64), inside = zeros({S, N * T}, hidden->dtype());
-  for (Index k = 0; k < S; ++k) {
-    const Span& s = spans[std::size_t(k)];
-    set_value(first, k, double(s.batch * T + s.begin));
-    set_value(last, k, double(s.batch * T + s.end));
-    for (Index t = s.begin; t <= s.end; ++t) {
-      set_value(inside, k * N * T + s.batch * T + t, 1 / double(s.end - s.begin + 1));
+  std::vector<Index> first, last, of_sentence, used(std::size_t(N), 0);
+  for (const Span& s : spans) {
+    if (s.batch < 0 || s.batch >= N || s.begin < 0 || s.begin > s.end || s.end >= T) {
+      fail("SpanClassifier", "the span " + std::to_string(s.begin) + ".." + std::to_string(s.end) + " of sentence " +
+                                 std::to_string(s.batch) + " does not lie in " + hidden->describe());
     }
+    first.push_back(s.batch * T + s.begin), last.push_back(s.batch * T + s.end);
+    of_sentence.push_back(used[std::size_t(s.batch)]++);
   }
-  const Tensor tokens = hidden->reshape({N * T, D}, hidden.line);
-  const Tensor features =
-      cat({index_select(tokens, 0, first), index_select(tokens, 0, last), matmul(inside, tokens)}, 1);
-  return classifier(features);
+  const Index most = used.empty() ? 0 : *std::max_element(used.begin(), used.end());
+  Tensor inside = zeros({N, most, T}, hidden->dtype());
+  std::vector<Index> row;
+  for (std::size_t k = 0; k < std::size_t(S); ++k) {
+    const Span& s = spans[k];
+    row.push_back(s.batch * most + of_sentence[k]);
+    for (Index t = s.begin; t <= s.end; ++t) set_value(inside, row[k] * T + t, 1 / double(s.end - s.begin + 1));
+  }
+  const Tensor tokens = hidden->reshape({N * T, D}, hidden.line), means = matmul(inside, hidden);
+  return classifier(cat({index_select(tokens, 0, gradus::labels(first)), index_select(tokens, 0, gradus::labels(last)),
+                         index_select(means.reshape({N * most, D}), 0, gradus::labels(row))},
+                        1));
+}
+
+std::vector<Span> SpanClassifier::propose(const Tensor& hidden, const Tensor& mask) const {
+  const NoGrad no_grad;
+  return best_spans(pointer(hidden), candidates, mask, pointer.options.window);
 }
 
 Tensor SpanClassifier::loss(At hidden, const Tensor& labels, const Tensor& mask) {
   const Tensor proposal = pointer.loss(hidden, labels, mask);
-  std::vector<Span> gold = spans_above(labels, 0.5, mask), chosen;
-  {
-    const NoGrad no_grad;
-    chosen = best_spans(pointer(hidden), candidates, mask);
-  }
+  const std::vector<Span> gold = spans_above(labels, 0.5, mask), chosen = propose(hidden, mask);
   // The type of each span; a span of several types is taught the first.
   std::map<Span, Index> type;
   for (const Span& s : chosen) type[untyped(s)] = pointer.types;  // none
@@ -90,7 +106,7 @@ Tensor SpanClassifier::loss(At hidden, const Tensor& labels, const Tensor& mask)
 
 std::vector<Span> SpanClassifier::spans(const Tensor& hidden, const Tensor& mask) {
   const NoGrad no_grad;
-  const std::vector<Span> chosen = best_spans(pointer(hidden), candidates, mask);
+  const std::vector<Span> chosen = propose(hidden, mask);
   std::vector<Span> found;
   if (chosen.empty()) return found;
   const Tensor classes = argmax((*this)(hidden, chosen), 1);

@@ -1,8 +1,9 @@
-// Two stages: a pointer proposes the spans that score best, a classifier looks at each and names it.                   [A100]
+// Two stages: a pointer proposes the spans that score best, a classifier looks at each and names it.             [A100]
 //
 //   f(i,j) = [h_i; h_j; mean of h_i..h_j]        logits = Mlp(f)  over H types and none (the last class)
 //
-// The pointer prunes T^2 cells to `candidates`; only these are pooled. The choice itself has no gradient, the features do.
+// The pointer prunes T^2 cells to `candidates` for each sentence; only these are pooled. The choice itself has no
+// gradient, the features do. A span has one name here: of several gold types the first is taught.
 #pragma once
 #include "models/heads/global_pointer.h"
 #include "models/mlp.h"
@@ -10,7 +11,8 @@
 namespace gradus {
 
 // The `count` valid spans of each sentence that score highest for any type; ties by place. `head` is the best type.
-std::vector<Span> best_spans(const Tensor& scores, Index count, const Tensor& mask = {});
+// scores [N,H,T,T], mask [N,T] or undefined; window: end - begin, -1: any
+std::vector<Span> best_spans(const Tensor& scores, Index count, const Tensor& mask = {}, Index window = -1);
 
 class SpanClassifier final : public Module {
  public:
@@ -27,11 +29,15 @@ class SpanClassifier final : public Module {
   }
   void list(Parts& parts) override { parts.add("pointer", pointer), parts.add("classifier", classifier); }
 
-  Tensor operator()(At hidden, const std::vector<Span>& spans);  // [N,T,D] -> [spans, H + 1]
+  // Logits of the given spans; their types do not matter.  [N,T,D] -> [spans, H + 1]
+  Tensor operator()(At hidden, const std::vector<Span>& spans);
   // Both stages: the pointer's loss, and cross entropy of the candidates and all gold spans.  -> []
   Tensor loss(At hidden, const Tensor& labels, const Tensor& mask = {});
-  // Candidates that the classifier gives a type.
+  // Candidates that the classifier gives a type. Sorted.
   std::vector<Span> spans(const Tensor& hidden, const Tensor& mask = {});
+
+ private:
+  std::vector<Span> propose(const Tensor& hidden, const Tensor& mask) const;
 };
 
 }  // namespace gradus

@@ -6,47 +6,57 @@
 #include "engine/backward.h"
 #include "models/heads/hierarchical_pointer.h"
 #include "models/heads/span_classifier.h"
-#include "models/optimizer.h"
 #include "ops/math.h"
+#include "ops/matmul.h"
 #include "ops/reduce.h"
 #include "ops/select.h"
-#include "tests/models/model_tools.h"
+#include "ops/shape_ops.h"
+#include "tests/models/heads/head_tools.h"
 #include "tests/support/leak_guard.h"
-#include "tests/support/loss_case.h"
 
 using namespace gradus;
 using doctest::Contains;
 
 namespace {
 
-Tensor normal(Shape shape, std::uint64_t seed, DType dtype = DType::f32) {
-  Rng rng(seed);
-  return randn(shape, rng, dtype);
-}
-
 // Nested and overlapping spans of two types in two sentences of five tokens.
 const std::vector<Span> gold{{0, 0, 0, 1}, {0, 0, 3, 4}, {0, 1, 0, 2}, {1, 0, 2, 2}, {1, 1, 1, 4}, {1, 1, 2, 4}};
 
-Tensor labels_of(const std::vector<Span>& spans, Index N, Index H, Index T) {
-  Tensor y = zeros({N, H, T, T});
-  for (const Span& s : spans) set_value(y, ((s.batch * H + s.head) * T + s.begin) * T + s.end, 1);
-  return y;
-}
-
-template <class Model, class F> void fit(Model& model, int steps, const F& loss) {
-  Adam adam(model.parameters(), {.lr = 2e-2});
-  for (int k = 0; k < steps; ++k) {
-    Tape tape;
-    backward(loss());
-    adam.step();
-    adam.zero_grad();
-  }
-}
-
 template <class Head> void check_learns(Head& head) {
   const Tensor hidden = normal({2, 5, 12}, 7), y = labels_of(gold, 2, 2, 5);
-  fit(head, 150, [&] { return head.loss(hidden, y); });
+  fit(head, 150, 2e-2, [&] { return head.loss(hidden, y); });
   CHECK(head.spans(hidden) == gold);
+}
+
+// sum over types of both logarithms, for one sentence, straight from the scores of a head
+double loss_by_hand(const Tensor& scores, const Tensor& labels, const Tensor& mask) {
+  const Index H = scores.size(1), T = scores.size(2);
+  double total = 0;
+  for (Index h = 0; h < H; ++h) {
+    double wrong = 1, right = 1;
+    for (Index i = 0; i < T; ++i) {
+      for (Index j = i; j < T; ++j) {
+        if (value_at(mask, i) == 0 || value_at(mask, j) == 0) continue;
+        const double s = scores.at({0, h, i, j});
+        labels.at({0, h, i, j}) != 0 ? right += std::exp(-s) : wrong += std::exp(s);
+      }
+    }
+    total += std::log(wrong) + std::log(right);
+  }
+  return total;
+}
+
+// Of the inner spans that are found, how many lie in no outer span: what the source penalises.
+double alone(const Tensor& outer, const Tensor& inner) {
+  const Index T = outer.size(1);
+  const auto found = [&](const Tensor& s) { return spans_above(s.reshape({1, 1, T, T}), 0); };
+  double count = 0;
+  for (const Span& in : found(inner)) {
+    bool covered = false;
+    for (const Span& out : found(outer)) covered = covered || (out.begin <= in.begin && in.end <= out.end);
+    count += !covered;
+  }
+  return count;
 }
 
 }  // namespace
@@ -63,24 +73,93 @@ TEST_SUITE("models/heads/spans") {
     check_learns(modulated);
   }
 
-  TEST_CASE("gradients through each head agree with central differences") {
-    GlobalPointer pointer(3, 2, 2, Rng(1));
+  TEST_CASE("gradients of scores and loss through each head agree with central differences") {
+    GlobalPointer pointer(3, 2, 2, Rng(1)), bare(3, 2, 3, Rng(5), {.rope = false, .scale = false, .bias = false});
     EfficientGlobalPointer efficient(3, 2, 2, Rng(2)), low_rank(3, 2, 2, Rng(3), {.rank = 1});
     ModulatedPointer modulated(3, 2, 2, Rng(4));
-    const Tensor x = normal({1, 3, 3}, 5, DType::f64);
-    check_gradients(pointer, x);
-    check_gradients(efficient, x);
-    check_gradients(low_rank, x);
-    check_gradients(modulated, x);
+    const Tensor x = normal({1, 3, 3}, 5, DType::f64), mask = tensor({1, 1, 0}, {1, 3});
+    const Tensor y = labels_of({{0, 0, 0, 1}, {0, 1, 1, 1}}, 1, 2, 3);
+    const auto check = [&](auto& head) {
+      check_gradients(head, x);
+      check_gradients_of(head, x, [&](const Tensor& h) { return head.loss(h, y, mask); });
+    };
+    check(pointer);
+    check(bare);
+    check(efficient);
+    check(low_rank);
+    check(modulated);
   }
 
-  TEST_CASE("numbers to learn are those of the formulas, biases of GlobalPointer aside") {
-    CHECK(GlobalPointer(768, 1, 64, Rng(1)).parameter_count() == 98304 + 128);
+  TEST_CASE("the loss of a head is that of its scores, where labels and mask say") {
+    EfficientGlobalPointer head(4, 2, 2, Rng(1));
+    head.to(DType::f64);
+    const Tensor x = normal({1, 4, 4}, 2, DType::f64), mask = tensor({1, 1, 1, 0}, {1, 4});
+    const Tensor y = labels_of({{0, 0, 0, 1}, {0, 1, 0, 2}, {0, 1, 1, 1}}, 1, 2, 4);
+    CHECK(head.loss(x, y, mask).item() == doctest::Approx(loss_by_hand(head(x), y, mask)));
+    CHECK(head.loss(x, y, zeros({1, 4})).item() == 0);
+  }
+
+  TEST_CASE("B084 B085 B086 B087 the heads have as many numbers to learn as the formulas say") {
+    const SpanHeadOptions bare{.bias = false};
+    CHECK(GlobalPointer(768, 1, 64, Rng(1), bare).parameter_count() == 98304);
+    CHECK(GlobalPointer(768, 1, 64, Rng(1)).parameter_count() == 98304 + 2 * 64);
+    CHECK(GlobalPointer(768, 10, 64, Rng(1), bare).parameter_count() == global_pointer_parameters(768, 64, 10));
+    // The efficient form is larger for one type, far smaller for ten.
+    CHECK(EfficientGlobalPointer(768, 1, 64, Rng(1)).parameter_count() == 98560);
+    CHECK(EfficientGlobalPointer(768, 2, 64, Rng(1)).parameter_count() == 98816);
     CHECK(EfficientGlobalPointer(768, 10, 64, Rng(1)).parameter_count() == 100864);
     CHECK(ModulatedPointer(768, 10, 64, Rng(1)).parameter_count() == 98944);
     CHECK(EfficientGlobalPointer(768, 100, 64, Rng(1), {.rank = 8}).parameter_count() == 98304 + 2848);
+  }
+
+  TEST_CASE("parameters of the span heads are named as they stand in the class") {
+    using Names = std::vector<std::string>;
+    CHECK(names_of(GlobalPointer(4, 2, 2, Rng(1)).parameters()) == Names{"projection.weight", "projection.bias"});
+    CHECK(names_of(EfficientGlobalPointer(4, 2, 2, Rng(1)).parameters()) == Names{"query.weight", "key.weight", "w"});
     CHECK(names_of(EfficientGlobalPointer(4, 2, 2, Rng(1), {.rank = 1}).parameters()) ==
-          std::vector<std::string>{"query.weight", "key.weight", "w", "shared"});
+          Names{"query.weight", "key.weight", "w", "shared"});
+    CHECK(names_of(ModulatedPointer(4, 2, 2, Rng(1)).parameters()) ==
+          Names{"query.weight", "key.weight", "modulation"});
+    CHECK(names_of(HierarchicalGlobalPointer(4, 1, 2, Rng(1), 2, {.bias = false}).parameters()) ==
+          Names{"layers.0.projection.weight", "layers.1.projection.weight", "feedback.0.weight", "feedback.0.bias"});
+    CHECK(HierarchicalGlobalPointer(4, 1, 2, Rng(1)).layers.size() == 3);
+    CHECK(names_of(SpanClassifier(4, 1, 2, 3, 5, Rng(1)).parameters()) ==
+          Names{"pointer.projection.weight", "pointer.projection.bias", "classifier.layers.0.weight",
+                "classifier.layers.0.bias", "classifier.layers.1.weight", "classifier.layers.1.bias"});
+  }
+
+  TEST_CASE("C57 a shared rank is the full form with w = V U") {
+    EfficientGlobalPointer low_rank(4, 3, 2, Rng(1), {.rank = 2}), full_rank(4, 3, 2, Rng(2));
+    full_rank.query = low_rank.query, full_rank.key = low_rank.key;
+    full_rank.w = matmul(low_rank.w, low_rank.shared);
+    const Tensor x = normal({2, 3, 4}, 3);
+    check_near(low_rank(x).to_vector(), full_rank(x).to_vector(), 1e-6);
+  }
+
+  TEST_CASE("C58 the modulated head tells m from -m, and learns at m = 0") {
+    ModulatedPointer head(4, 2, 2, Rng(1));
+    const Tensor x = normal({1, 3, 4}, 2);
+    const Tensor s = head(x), m = head.modulation;
+    head.modulation = (-1.0 * m.detach()).requires_grad_();
+    check_near((-1.0 * head(x)).to_vector(), s.to_vector(), 1e-6);
+    head.modulation = zeros({2, 2}).requires_grad_();
+    Tape tape;
+    backward(head.loss(x, labels_of({{0, 0, 0, 1}, {0, 1, 2, 2}}, 1, 2, 3)));
+    for (const double g : head.modulation.grad().to_vector()) CHECK(std::abs(g) > 1e-6);
+  }
+
+  TEST_CASE("a seed determines each head, and two seeds differ") {
+    const Tensor x = normal({1, 3, 4}, 2), a = GlobalPointer(4, 2, 2, Rng(1))(x), b = GlobalPointer(4, 2, 2, Rng(1))(x);
+    CHECK(a.to_vector() == b.to_vector());
+    CHECK(GlobalPointer(4, 2, 2, Rng(2))(x).to_vector() != a.to_vector());
+    std::vector<std::vector<Tensor>> trained;
+    for (int run = 0; run < 2; ++run) {
+      SpanClassifier model(4, 1, 2, 3, 4, Rng(1));
+      const Tensor y = labels_of({{0, 0, 1, 2}}, 1, 1, 3);
+      fit(model, 3, 2e-2, [&] { return model.loss(x, y); });
+      trained.push_back(model.parameters());
+    }
+    CHECK(same_bits(trained[0], trained[1]));
   }
 
   TEST_CASE("mask and window: no span is found on padding or wider than the window") {
@@ -91,66 +170,182 @@ TEST_SUITE("models/heads/spans") {
       CHECK(s.end - s.begin <= 1);
     }
     CHECK(head.spans(hidden, mask, -1e9).size() == 5);
+    CHECK(head.spans(hidden, mask, 1e9).empty());
     CHECK_THROWS_WITH_AS(head.loss(hidden, labels_of({{0, 0, 0, 2}}, 1, 1, 4)), Contains("longer than the window"),
                          Error);
-    CHECK_THROWS_WITH_AS(GlobalPointer(4, 0, 2, Rng(1)), Contains("types must be at least 1"), Error);
+  }
+
+  TEST_CASE("span heads: what does not fit is an error that names it") {
+    CHECK_THROWS_WITH_AS(GlobalPointer(4, 0, 2, Rng(1)), Contains("[GlobalPointer] types must be at least 1"), Error);
+    CHECK_THROWS_WITH_AS(ModulatedPointer(4, 1, 0, Rng(1)), Contains("head_width must be at least 1"), Error);
+    CHECK_THROWS_WITH_AS(ModulatedPointer(4, 1, 3, Rng(1)), Contains("must be even, got 3"), Error);
+    CHECK_THROWS_WITH_AS(GlobalPointer(4, 1, 2, Rng(1), {.window = -2}), Contains("window must be"), Error);
+    CHECK_THROWS_WITH_AS(GlobalPointer(4, 1, 2, Rng(1), {.rank = 2}), Contains("has no rank"), Error);
     CHECK_THROWS_WITH_AS(EfficientGlobalPointer(4, 1, 2, Rng(1), {.rank = -1}), Contains("rank must be"), Error);
+    EfficientGlobalPointer head(4, 1, 2, Rng(1));
+    CHECK_THROWS_WITH_AS(head(zeros({3, 4})), Contains("hidden states [N,T,D]"), Error);
+    CHECK_THROWS_WITH_AS(head(Tensor()), Contains("got nothing"), Error);
+    CHECK_THROWS_AS(head(zeros({1, 3, 5})), Error);
+    CHECK_THROWS_WITH_AS(head.loss(zeros({1, 3, 4}), zeros({1, 2, 3, 3})), Contains("labels must be [1,1,3,3]"), Error);
+    CHECK_THROWS_WITH_AS(head.loss(zeros({1, 3, 4}), zeros({1, 1, 3, 3}), zeros({3})), Contains("mask must be [N,T]"),
+                         Error);
+    CHECK_THROWS_WITH_AS(HierarchicalGlobalPointer(4, 1, 2, Rng(1), 0), Contains("num_layers must be"), Error);
+    CHECK_THROWS_WITH_AS(HierarchicalGlobalPointer(4, 1, 2, Rng(1), 2).loss(zeros({1, 3, 4}), {zeros({1, 1, 3, 3})}),
+                         Contains("each of the 2 layers, got 1"), Error);
+    CHECK_THROWS_WITH_AS(HierarchicalGlobalPointer(4, 1, 2, Rng(1))(zeros({1, 4})), Contains("[N,T,D]"), Error);
+    CHECK_THROWS_WITH_AS(hierarchy_penalty(zeros({1, 4, 4}), zeros({1, 3, 3})), Contains("[N,T,T] each"), Error);
+    CHECK_THROWS_WITH_AS(hierarchy_penalty(zeros({1, 4, 4}), zeros({1, 4, 4}), zeros({1, 3})), Contains("[N,T]"),
+                         Error);
+    CHECK_THROWS_WITH_AS(best_spans(zeros({2, 3}), 1), Contains("[N,H,T,T]"), Error);
+    CHECK_THROWS_WITH_AS(best_spans(zeros({1, 1, 3, 3}), 0), Contains("count must be at least 1"), Error);
+    CHECK_THROWS_WITH_AS(best_spans(zeros({1, 1, 3, 3}), 1, zeros({2, 3})), Contains("mask must be [N,T]"), Error);
+    CHECK_THROWS_WITH_AS(SpanClassifier(4, 1, 2, 3, 0, Rng(1)), Contains("candidates must be at least 1"), Error);
+    SpanClassifier classifier(4, 1, 2, 3, 5, Rng(1));
+    CHECK_THROWS_WITH_AS(classifier(zeros({2, 3, 4}), {{0, 0, 1, 3}}), Contains("1..3 of sentence 0 does not lie"),
+                         Error);
+    CHECK_THROWS_WITH_AS(classifier(zeros({2, 3, 4}), {{1, 0, 2, 1}}), Contains("does not lie in"), Error);
   }
 
   TEST_CASE("the hierarchy learns a depth in each layer, and later layers depend on earlier predictions") {
     const LeakGuard guard;
-    HierarchicalGlobalPointer model(12, 1, 8, Rng(1), 2);
+    HierarchicalGlobalPointer model(12, 1, 8, Rng(1));
     const Tensor hidden = normal({1, 5, 12}, 3);
-    const std::vector<Tensor> y{labels_of({{0, 0, 0, 3}}, 1, 1, 5), labels_of({{0, 0, 1, 2}, {0, 0, 3, 3}}, 1, 1, 5)};
-    fit(model, 150, [&] { return model.loss(hidden, y); });
+    const std::vector<Span> depth[] = {{{0, 0, 0, 3}}, {{0, 0, 1, 2}, {0, 0, 3, 3}}, {{0, 0, 2, 2}}};
+    std::vector<Tensor> y;
+    for (const auto& spans : depth) y.push_back(labels_of(spans, 1, 1, 5));
+    fit(model, 150, 2e-2, [&] { return model.loss(hidden, y); });
     const std::vector<Tensor> scores = model(hidden);
-    CHECK(spans_above(scores[0], 0) == std::vector<Span>{{0, 0, 0, 3}});
-    CHECK(spans_above(scores[1], 0) == std::vector<Span>{{0, 0, 1, 2}, {0, 0, 3, 3}});
+    for (std::size_t k = 0; k < 3; ++k) CHECK(spans_above(scores[k], 0) == depth[k]);
+    CHECK(model.spans(hidden) == std::vector<Span>{{0, 0, 0, 3}, {0, 0, 1, 2}, {0, 0, 2, 2}, {0, 0, 3, 3}});
+
+    // The scores of the last layer alone reach the parameters of the first, through the feedback.
     Tape tape;
-
-    // The loss of the second layer alone reaches the parameters of the first, through the feedback.
-    for (Tensor& p : model.parameters()) p.zero_grad();
-    backward(sum(square(model(hidden)[1])));
-    CHECK(bool(model.layers[0].projection.weight.grad()));
-    CHECK_THROWS_WITH_AS(model.loss(hidden, {y[0]}), Contains("each of the 2 layers, got 1"), Error);
+    model.zero_grad();
+    backward(sum(square(model(hidden)[2])));
+    double reached = 0;
+    for (const double g : model.layers[0].projection.weight.grad().to_vector()) reached += std::abs(g);
+    CHECK(reached > 0);
   }
 
-  TEST_CASE("C56 counting inner spans outside outer ones has gradient 0; the penalty has one, and is 0 when all nest") {
-    const Tensor outer = normal({1, 4, 4}, 1, DType::f64), inner = normal({1, 4, 4}, 2, DType::f64);
-    const auto count = [&](const Tensor& s) { return sum(greater(s, full({}, 0, DType::f64)).to(DType::f64)); };
-    CHECK(count(inner + 1e-6).item() == count(inner).item());  // a step function: its slope is 0 beside the steps
-    const Values g = slopes(inner, [&](const Tensor& s) { return hierarchy_penalty(outer, s); });
-    for (Index i = 0; i < 4; ++i) {
-      for (Index j = 0; j < 4; ++j) CHECK((g[std::size_t(4 * i + j)] > 0) == (i <= j));
+  TEST_CASE("gradients through the hierarchy and its feedback agree with central differences") {
+    HierarchicalGlobalPointer model(3, 2, 2, Rng(1), 3);
+    const Tensor x = normal({2, 3, 3}, 2, DType::f64), mask = tensor({1, 1, 1, 1, 1, 0}, {2, 3});
+    check_gradients_of(model, x, [&](const Tensor& h) { return cat(model(h, mask), 1); });
+  }
+
+  TEST_CASE("padding changes nothing in the hierarchy, and cells outside the window are not handed on") {
+    HierarchicalGlobalPointer model(4, 1, 2, Rng(1), 3);
+    const Tensor x = normal({1, 3, 4}, 2), longer = cat({x, normal({1, 2, 4}, 3)}, 1);
+    const std::vector<Tensor> a = model(x), b = model(longer, tensor({1, 1, 1, 0, 0}, {1, 5}));
+    for (std::size_t k = 0; k < 3; ++k) {
+      const Tensor same = slice(slice(b[k], 2, 0, 3), 3, 0, 3);
+      check_near(same.to_vector(), a[k].to_vector(), 1e-6);
     }
-    // An outer span over the whole sentence covers everything; without one, a sure inner span costs 1 / cells.
-    Tensor whole = full({1, 4, 4}, -50, DType::f64), sure = full({1, 4, 4}, -50, DType::f64);
-    set_value(sure, 1 * 4 + 2, 50);
-    CHECK(hierarchy_penalty(whole, sure).item() == doctest::Approx(0.1));
-    set_value(whole, 0 * 4 + 3, 50);
-    CHECK(hierarchy_penalty(whole, sure).item() < 1e-20);
-    // A wider inner span is not covered by a narrower outer one.
-    Tensor narrow = full({1, 4, 4}, -50, DType::f64);
-    set_value(narrow, 1 * 4 + 1, 50);
-    CHECK(hierarchy_penalty(narrow, sure).item() == doctest::Approx(0.1));
-    CHECK_THROWS_WITH_AS(hierarchy_penalty(outer, normal({1, 3, 3}, 1, DType::f64)), Contains("[N,T,T] each"), Error);
+    // Window 0: only spans of one token count, so what token 2 holds does not reach layer 1's score of token 0.
+    HierarchicalGlobalPointer narrow(4, 1, 2, Rng(1), 2, {.window = 0});
+    Tensor changed = x.clone();
+    for (Index i = 8; i < 12; ++i) set_value(changed, i, 5);
+    CHECK(narrow(x)[1].at({0, 0, 0, 0}) == narrow(changed)[1].at({0, 0, 0, 0}));
+    CHECK(a[1].at({0, 0, 0, 0}) != model(changed)[1].at({0, 0, 0, 0}));
+    for (const Span& s : narrow.spans(x, {}, -1e9)) CHECK(s.begin == s.end);
   }
 
-  TEST_CASE("two stages: the classifier names the candidates, also those that the pointer types wrongly") {
+  TEST_CASE("C56 counting inner spans outside outer ones has gradient 0, the penalty has one") {
+    const Tensor outer = normal({1, 4, 4}, 1, DType::f64) - 1.5, inner = normal({1, 4, 4}, 2, DType::f64);
+    CHECK(alone(outer, inner) > 0);
+    for (Index i = 0; i < 16; ++i) {  // a step function: no entry of either has a slope
+      Tensor a = outer.clone(), b = inner.clone();
+      set_value(a, i, value_at(a, i) + 1e-4), set_value(b, i, value_at(b, i) + 1e-4);
+      CHECK(alone(a, inner) == alone(outer, inner));
+      CHECK(alone(outer, b) == alone(outer, inner));
+    }
+    const Values up = slopes(inner, [&](const Tensor& s) { return hierarchy_penalty(outer, s); });
+    const Values down = slopes(outer, [&](const Tensor& s) { return hierarchy_penalty(s, inner); });
+    for (Index i = 0; i < 4; ++i) {
+      for (Index j = 0; j < 4; ++j) {
+        CHECK((up[std::size_t(4 * i + j)] > 0) == (i <= j));
+        CHECK((down[std::size_t(4 * i + j)] < 0) == (i <= j));
+      }
+    }
+    const GradCheckResult result = grad_check(
+        [](const std::vector<Tensor>& in) {
+          return hierarchy_penalty(in[0], in[1], tensor({1, 1, 1, 0}, {1, 4}));
+        },
+        {outer, inner});
+    CHECK_MESSAGE(result.passed, result.message);
+  }
+
+  TEST_CASE("C56 the penalty is 0 where all inner spans nest, and a cell's share where one stands alone") {
+    const Tensor nothing = full({1, 4, 4}, -50, DType::f64);
+    const auto only = [&](Index i, Index j, double s) {
+      Tensor scores = nothing.clone();
+      set_value(scores, 4 * i + j, s);
+      return scores;
+    };
+    const Tensor sure = only(1, 2, 50);
+    CHECK(hierarchy_penalty(nothing, sure).item() == doctest::Approx(0.1));  // ten cells
+    CHECK(hierarchy_penalty(only(0, 3, 50), sure).item() < 1e-20);
+    CHECK(hierarchy_penalty(only(1, 2, 50), sure).item() < 1e-20);
+    CHECK(hierarchy_penalty(only(1, 1, 50), sure).item() == doctest::Approx(0.1));  // narrower: it covers nothing
+    CHECK(hierarchy_penalty(only(2, 3, 50), sure).item() == doctest::Approx(0.1));  // crossing
+    // One outer span around: sigma(s_inner) (1 - sigma(s_outer)).
+    const double wanted = 0.1 / (1 + std::exp(-0.7)) / (1 + std::exp(1.3));
+    CHECK(hierarchy_penalty(only(0, 3, 1.3), only(1, 2, 0.7)).item() == doctest::Approx(wanted));
+    CHECK(hierarchy_penalty(nothing, sure, zeros({1, 4})).item() == 0);
+    const Tensor huge = full({1, 4, 4}, 1e4), small = full({1, 4, 4}, -1e4);
+    CHECK(hierarchy_penalty(huge, huge).item() == 0);
+    CHECK(hierarchy_penalty(small, huge).item() == doctest::Approx(1));
+  }
+
+  TEST_CASE("two stages: the classifier names the candidates and turns the others down") {
     const LeakGuard guard;
     SpanClassifier model(12, 2, 8, 16, 6, Rng(1));
     const Tensor hidden = normal({2, 5, 12}, 7), y = labels_of(gold, 2, 2, 5);
-    fit(model, 120, [&] { return model.loss(hidden, y); });
+    fit(model, 120, 2e-2, [&] { return model.loss(hidden, y); });
     CHECK(model.spans(hidden) == gold);
-    // Gradient reaches the hidden states through the pooled features.
-    const Tensor x = hidden.to(DType::f64);
-    SpanClassifier fresh(12, 2, 8, 16, 6, Rng(2));
-    fresh.to(DType::f64);
-    const Values g = slopes(x, [&](const Tensor& h) { return sum(square(fresh(h, {{0, 0, 1, 3}}))); });
-    CHECK(g[0] == 0);                // token 0 is not in the span
-    CHECK(std::abs(g[12]) > 0);      // token 1 begins it
-    CHECK(std::abs(g[2 * 12]) > 0);  // token 2 lies inside
-    CHECK_THROWS_WITH_AS(best_spans(zeros({2, 3}), 1), Contains("[N,H,T,T]"), Error);
+    for (const Span& s : model.spans(hidden, tensor({1, 1, 1, 1, 0, 1, 1, 1, 1, 0}, {2, 5}))) CHECK(s.end < 4);
+    CHECK(model.spans(hidden, zeros({2, 5})).empty());
+    CHECK(model.loss(hidden, y, zeros({2, 5})).item() == 0);
+  }
+
+  TEST_CASE("candidates: the best spans of each sentence, ties by place, within mask and window") {
     CHECK(best_spans(zeros({1, 1, 3, 3}), 2) == std::vector<Span>{{0, 0, 0, 0}, {0, 0, 0, 1}});
+    Tensor s = zeros({2, 2, 3, 3});
+    const auto at = [](const Span& span) { return ((span.batch * 2 + span.head) * 3 + span.begin) * 3 + span.end; };
+    set_value(s, at({0, 1, 0, 2}), 3), set_value(s, at({0, 0, 1, 1}), 2), set_value(s, at({0, 0, 2, 0}), 9);
+    set_value(s, at({1, 0, 1, 2}), 1);
+    CHECK(best_spans(s, 1) == std::vector<Span>{{0, 1, 0, 2}, {1, 0, 1, 2}});
+    CHECK(best_spans(s, 1, tensor({1, 1, 0, 0, 0, 0}, {2, 3})) == std::vector<Span>{{0, 0, 1, 1}});
+    CHECK(best_spans(s, 1, {}, 0)[0] == Span{0, 0, 1, 1});
+    CHECK(best_spans(s, 100).size() == 12);
+    // Names are of the classifier; the pointer only proposes within its window.
+    SpanClassifier narrow(4, 1, 2, 3, 100, Rng(1), {.window = 1});
+    for (const Span& span : narrow.spans(normal({2, 4, 4}, 2))) CHECK(span.end - span.begin <= 1);
+  }
+
+  TEST_CASE("pooled spans: begin, end and the mean between them reach the classifier, in any order, with gradient") {
+    SpanClassifier model(3, 1, 2, 4, 5, Rng(1));
+    const std::vector<Span> spans{{1, 0, 0, 2}, {0, 0, 1, 1}, {1, 0, 1, 2}};
+    const Tensor x = normal({2, 3, 3}, 2);
+    const Tensor logits = model(x, spans);
+    REQUIRE(logits.shape() == Shape{3, 2});
+    for (Index k = 0; k < 3; ++k) {
+      const Span& s = spans[std::size_t(k)];
+      Values f;
+      for (const Index t : {s.begin, s.end})
+        for (Index d = 0; d < 3; ++d) f.push_back(x.at({s.batch, t, d}));
+      for (Index d = 0; d < 3; ++d) {
+        double mean = 0;
+        for (Index t = s.begin; t <= s.end; ++t) mean += x.at({s.batch, t, d}) / double(s.end - s.begin + 1);
+        f.push_back(mean);
+      }
+      check_near(logits.rows(k, k + 1).to_vector(), model.classifier(tensor(f, {1, 9})).to_vector(), 1e-6);
+    }
+    CHECK(model(x, {}).shape() == Shape{0, 2});
+    check_gradients_of(model, normal({2, 3, 3}, 3, DType::f64), [&](const Tensor& h) { return model(h, spans); });
+    // With all cells as candidates the choice cannot change: the whole loss has a slope everywhere.
+    SpanClassifier all(3, 2, 2, 4, 6, Rng(4));
+    const Tensor y = labels_of({{0, 0, 0, 1}, {0, 1, 2, 2}}, 1, 2, 3);
+    check_gradients_of(all, normal({1, 3, 3}, 5, DType::f64), [&](const Tensor& h) { return all.loss(h, y); });
   }
 }
