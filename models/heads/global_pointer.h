@@ -1,9 +1,9 @@
 // Heads that score every span (i,j) of a sentence for every type, so that entities may nest.
 //                                                                      [A082-A091, A098, A099; B084-B087, C57, C58]
-//   GlobalPointer            a query and a key of its own for each type         2 D d H numbers, 2 d H more with the bias
-//   EfficientGlobalPointer   one query and key, types by words w_a of 4 d       2 D d + 4 d H
-//     with a rank r          w = V U, U shared by all types                     2 D d + 4 d r + H r
-//   ModulatedPointer         one query and key, type a sees q * m_a             2 D d + d H
+//   GlobalPointer            a query and a key of its own for each type     2 D d H numbers, 2 d H more with a bias
+//   EfficientGlobalPointer   one query and key, types by words w_a of 4 d   2 D d + 4 d H
+//     with a rank r          w = V U, U shared by all types                 2 D d + 4 d r + H r
+//   ModulatedPointer         one query and key, type a sees q * m_a         2 D d + d H
 //
 // Modulation is of the query alone: with m on both sides the score is q diag(m^2) k, which forgets the sign of m and
 // stops learning at m = 0 (C58). A rank for each type by itself would cost more than w itself (C57).

@@ -1,10 +1,6 @@
 // Heads of other kinds than spans: gradients through each, what they can and cannot say, small fits that must succeed.
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <cmath>
-
-#include "engine/backward.h"
 #include "losses/logsumexp/cosent.h"
 #include "losses/logsumexp/info_nce.h"
 #include "losses/logsumexp/nm.h"
