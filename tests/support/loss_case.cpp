@@ -25,7 +25,7 @@ void check_threads(const LossInfo& info, const LossSample& sample) {
            });
   };
   CHECK(same(one.value, two.value));
-  for (const auto& [name, dx] : one.gradients) CHECK_MESSAGE(same(dx, two.gradients.at(name)), name);
+  for (const auto& dx : one.gradients) CHECK_MESSAGE(same(dx.second, two.gradients.at(dx.first)), dx.first);
 }
 
 }  // namespace
