@@ -1,6 +1,7 @@
 #include "losses/distance/brier.h"
 
 #include "losses/distance/checks.h"
+#include "losses/softmax/partition.h"
 #include "ops/index.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
@@ -21,10 +22,9 @@ template <class T> struct RowBrier {
   T *loss, *m, *log_z;  // [N] each: L, greatest logit, lse - m
   template <class Team> HD void operator()(Index r, Team team) const {
     const T* z = logits + r * classes;
-    const Index k = team.template argmax<T>(classes, [=](Index j) { return z[j]; }), t = label[r];
-    const T top = z[k];
-    const T rest =
-        vmath::log1p(team.template sum<T>(classes, [=](Index j) { return j == k ? T(0) : vmath::exp(z[j] - top); }));
+    const Partition<T> p = partition<T>(team, classes, [=](Index j) { return z[j]; });
+    const T top = p.top, rest = p.rest;
+    const Index t = label[r];
     const T miss = -vmath::expm1((z[t] - top) - rest);
     const T others = team.template sum<T>(classes, [=](Index j) {
       const T p = j == t ? T(0) : vmath::exp((z[j] - top) - rest);
