@@ -7,6 +7,7 @@
 
 #include "engine/backward.h"
 #include "engine/buffer.h"
+#include "losses/logsumexp/span.h"
 #include "ops/math.h"
 #include "ops/matmul.h"
 #include "ops/reduce.h"
@@ -66,11 +67,16 @@ TEST_SUITE("global_pointer") {
   }
 
   TEST_CASE("B087 C57 a low-rank factorisation per type has more numbers, not fewer; a shared one saves") {
-    for (const Index r : {1, 2, 4, 8}) CHECK(4 * 64 * r + r > 4 * 64);  // the source's w_a = U_a V_a
+    for (const Index r : {1, 2, 4, 8}) {
+      const Index plain = efficient_pointer_parameters(0, 64, 1);  // w_a itself
+      CHECK(low_rank_pointer_parameters(64, 1, r) == Values{257, 514, 0, 1028, 0, 0, 0, 2056}[std::size_t(r - 1)]);
+      CHECK(low_rank_pointer_parameters(64, 1, r) > plain);  // the source's w_a = U_a V_a
+    }
     CHECK(low_rank_pointer_parameters(64, 100, 8) == 2848);
-    CHECK(100 * 4 * 64 == 25600);
-    CHECK(low_rank_pointer_parameters(64, 100, 71) < 25600);
-    CHECK(low_rank_pointer_parameters(64, 100, 72) > 25600);  // break-even at r = 71.9
+    const Index plain = efficient_pointer_parameters(0, 64, 100);
+    CHECK(plain == 25600);
+    CHECK(low_rank_pointer_parameters(64, 100, 71) < plain);
+    CHECK(low_rank_pointer_parameters(64, 100, 72) > plain);  // break-even at r = 71.9
   }
 
   TEST_CASE("B088 C60 D21 types of the efficient form differ by a word for the beginning and a word for the end") {
@@ -108,12 +114,14 @@ TEST_SUITE("global_pointer") {
       CHECK(std::abs(g) > 1e-3);
   }
 
-  TEST_CASE("B092 C53 the map of scores takes 4 T^2 bytes a type; the factor d of the source's table is not there") {
-    for (const Index T : {128, 256, 512, 1024}) {
-      const double mib = 1 << 20;
-      CHECK(double(T * T * 4) / mib == doctest::Approx(double(T * T * 64 * 4) / mib / 64));
-    }
-    CHECK(128 * 128 * 4 == 65536);  // 0.0625 MiB, where the table says 4 MB
+  TEST_CASE("B092 C53 the map of scores takes 4 T^2 bytes a type: 64 KiB at T = 128, where the source says 4 MB") {
+    const Index T = 128, d = 64;
+    const Tensor q = normal({1, 1, T, d}, 1).to(DType::f32), k = normal({1, 1, T, d}, 2).to(DType::f32);
+    const auto before = memory_use().live_bytes;
+    const Tensor s = pointer_scores(q, k);
+    const auto bytes = memory_use().live_bytes - before;
+    CHECK(bytes == T * T * 4);
+    CHECK(bytes * d == 4 << 20);  // the source's figure has a factor d that never exists
   }
 
   TEST_CASE("the closed form keeps no map: its memory does not grow with the number of types") {
@@ -134,14 +142,10 @@ TEST_SUITE("global_pointer") {
 
   TEST_CASE(
       "B093 C55 a window of w keeps n (w + 1) - w (w + 1) / 2 cells, and a gold span beyond it is an error, not inf") {
-    const Index n = 1024, w = 128;
-    Index upper = 0, both = 0;
-    for (Index i = 0; i < n; ++i) {
-      upper += std::min(w, n - 1 - i) + 1;
-      both += std::min(w, n - 1 - i) + 1 + std::min(w, i);
-    }
-    CHECK(upper == 123840);
-    CHECK(both == 246656);
+    // Scores of 0 and no span: the loss is log(1 + cells).
+    const Tensor zero = zeros({1, 1, 1024, 2}, DType::f64), none = zeros({1, 1, 1024, 1024}, DType::u8);
+    CHECK(pointer_loss(zero, zero, {}, {}, none, {}, {.window = 128}).item() == doctest::Approx(std::log1p(123840.0)));
+    CHECK(pointer_loss(zero, zero, {}, {}, none).item() == doctest::Approx(std::log1p(1024.0 * 1025 / 2)));
     const Tensor q = normal({1, 1, 4, 2}, 1), k = normal({1, 1, 4, 2}, 2);
     Tensor far = zeros({1, 1, 4, 4}), near = zeros({1, 1, 4, 4});
     set_value(far, 3, 1);   // (0,3)
@@ -177,12 +181,13 @@ TEST_SUITE("global_pointer") {
     }
     // n = 16, perfect above the diagonal, 0 below: 2.8e-7 masked, log 121 = 4.796 where all cells count.
     const Index n = 16;
-    double masked = 0, unmasked = 0;
+    Tensor s = zeros({1, 1, n, n}, DType::f64);
     for (Index i = 0; i < n; ++i) {
-      for (Index j = 0; j < n; ++j) (j < i ? unmasked : masked) += j < i ? 1 : std::exp(-20.0);
+      for (Index j = i; j < n; ++j) set_value(s, i * n + j, -20);
     }
-    CHECK(std::log1p(masked) == doctest::Approx(2.8e-7).epsilon(0.01));
-    CHECK(std::log1p(masked + unmasked) == doctest::Approx(std::log(121.0)).epsilon(1e-6));
+    const Tensor none = zeros({1, 1, n, n});
+    CHECK(span_multilabel_ce(s, none).item() == doctest::Approx(2.8e-7).epsilon(0.01));
+    CHECK(span_multilabel_ce(s, none, {.triangle = false}).item() == doctest::Approx(std::log(121.0)).epsilon(1e-6));
   }
 
   TEST_CASE("global_pointer: what does not fit is an error that names it") {
