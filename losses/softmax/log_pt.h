@@ -73,28 +73,41 @@ template <class T, bool Margins> struct LabelledRow {
     w = in.weight ? in.weight[t] : T(1);
     if constexpr (Margins) shift = in.margin[t];
   }
-  HD T at(Index j) const { return Margins && j == t ? z[j] - shift : z[j]; }                 // z_j - m_t [j = t]
-  HD T above(Index j, T top) const { return Margins ? scale * (at(j) - top) : z[j] - top; }  // s (at(j) - top)
+  // s (z_j - m_t [j = t] - top): differences first, so that logits which share 1e4 lose nothing to the margin.
+  HD T above(Index j, T top) const {
+    const T d = z[j] - top;
+    return Margins ? scale * (j == t ? d - shift : d) : d;
+  }
+  // With margins, top is the greatest logit but the label's, and the label may rise above it.
+  HD T peak(T top) const {
+    if constexpr (Margins) return above(t, top) > 0 ? above(t, top) : T(0);
+    return T(0);
+  }
 };
 
 template <class T, class Phi, bool Margins> struct LogPtLoss {
   LabelledLogits<T> in;
   Phi phi;
-  T *loss, *top, *rest;  // [N] each: L, the greatest logit over s, lse - s top
+  T *loss, *top, *rest;  // [N] each: L, the greatest logit, lse - s top - peak
   template <class Team> HD void operator()(Index r, Team team) const {
     const LabelledRow<T, Margins> row(in, r);
     const Index C = in.classes;
     T L = 0, m = 0, log_z = 0;
     if (row.w != 0) {
       if constexpr (Margins) {
-        const T most = team.template max<T>(C, [=](Index j) { return row.at(j); });
+        const Index t = row.t;
+        const T below = team.template max<T>(t, [=](Index j) { return row.z[j]; });
+        const T behind = team.template max<T>(C - 1 - t, [=](Index j) { return row.z[t + 1 + j]; });
+        const T rival = below > behind || below != below ? below : behind;
+        const T most = rival == -vmath::infinity<T> ? row.z[t] : rival;  // no rival: the label alone
+        const Partition<T> p = partition<T>(team, C, [=](Index j) { return row.above(j, most); });
         m = most;
-        log_z = partition<T>(team, C, [=](Index j) { return row.above(j, most); }).rest;
+        log_z = p.top > 0 ? p.rest : p.top + p.rest;
       } else {
         const Partition<T> p = partition<T>(team, C, [=](Index j) { return row.z[j]; });
         m = p.top, log_z = p.rest;
       }
-      L = row.w * phi.value(row.above(row.t, m) - log_z);
+      L = row.w * phi.value((row.above(row.t, m) - row.peak(m)) - log_z);
     }
     if (team.leads()) {
       loss[r] = L;
@@ -113,15 +126,16 @@ template <class T, class Phi, bool Margins, bool Add> struct LogPtGradient {
     const LabelledRow<T, Margins> row(in, r);
     const Index C = in.classes, t = row.t;
     const T s = Margins ? row.scale : T(1), m = top[r], log_z = rest[r];
-    T l = 0, g = 0;
+    T l = 0, g = 0, peak = 0;
     if (row.w != 0) {
-      l = row.above(t, m) - log_z;
+      peak = row.peak(m);
+      l = (row.above(t, m) - peak) - log_z;
       g = dy[r] * row.w * s * phi.slope(l);
     }
     T* to = dz + r * C;
     const auto put = [=](Index j, T v) { to[j] = Add ? to[j] + v : v; };
     if (g == 0) return team.each(C, [=](Index j) { put(j, T(0)); });
-    const auto other = [=](Index j) { put(j, -g * vmath::exp_below(s * (row.z[j] - m) - log_z)); };
+    const auto other = [=](Index j) { put(j, -g * vmath::exp_below((s * (row.z[j] - m) - peak) - log_z)); };
     team.each(t, other);
     team.each(C - 1 - t, [=](Index j) { other(t + 1 + j); });
     if (team.leads()) put(t, -g * vmath::expm1(l));
