@@ -173,6 +173,19 @@ TEST_SUITE("architecture") {
     }
   }
 
+  TEST_CASE("no name of a test case holds a semicolon, and brackets close: ctest would split it, and run nothing") {
+    for (const Source& source : sources({"tests"}, {".cpp"})) {
+      for (std::size_t i = 0; i + 1 < source.lines.size(); ++i) {
+        const std::string& line = source.lines[i];
+        if (!line.starts_with("  TEST_CASE(") && !line.starts_with("TEST_CASE(")) continue;
+        const std::string& name = line.ends_with("(") ? source.lines[i + 1] : line;  // a long one stands below
+        CHECK_MESSAGE(name.substr(0, name.rfind('"')).find(';') == std::string::npos, source.path, ": ", name);
+        CHECK_MESSAGE(std::count(name.begin(), name.end(), '[') == std::count(name.begin(), name.end(), ']'),
+                      source.path, ": ", name);
+      }
+    }
+  }
+
   TEST_CASE("nothing refers to a place outside the repository") {
     const std::string outside[] = {std::string("../") + "shared", std::string("/work/") + "shared"};
     const Names texts = {".h", ".cpp", ".cuh", ".cu", ".md", ".txt", ".sh", ".py", ".cmake", ".json", ".yml"};

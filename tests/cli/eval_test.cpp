@@ -46,7 +46,7 @@ TEST_SUITE("eval") {
     }
   }
 
-  TEST_CASE("a value that is a tensor takes a cotangent; without one only the value comes back") {
+  TEST_CASE("a value that is a tensor takes a cotangent, without one only the value comes back") {
     const std::string none = R"("options":{"reduction":"none"})";
     const Json plain = run(with(logits + "," + target, none));
     CHECK(plain["value"]["shape"] == Json({2}));
@@ -62,7 +62,7 @@ TEST_SUITE("eval") {
     refuses(with(logits + "," + target, none + R"(,"want_grads":["logits"])"), "need an input 'cotangent'");
   }
 
-  TEST_CASE("want_grads chooses; none wanted, none given") {
+  TEST_CASE("want_grads chooses, none wanted, none given") {
     CHECK(run(with(logits + "," + target, R"("want_grads":[])"))["grads"].empty());
     CHECK(run(with(logits + "," + target, R"("want_grads":["logits"])"))["grads"].size() == 1);
     refuses(with(logits + "," + target, R"("want_grads":["target"])"), "no input of this case with a gradient");

@@ -66,7 +66,7 @@ TEST_SUITE("global_pointer") {
     CHECK(modulated_pointer_parameters(768, 64, 10) == 98944);
   }
 
-  TEST_CASE("B087 C57 a low-rank factorisation per type has more numbers, not fewer; a shared one saves") {
+  TEST_CASE("B087 C57 a low-rank factorisation per type has more numbers, not fewer, a shared one saves") {
     for (const Index r : {1, 2, 4, 8}) {
       const Index plain = efficient_pointer_parameters(0, 64, 1);  // w_a itself
       CHECK(low_rank_pointer_parameters(64, 1, r) == Values{257, 514, 0, 1028, 0, 0, 0, 2056}[std::size_t(r - 1)]);

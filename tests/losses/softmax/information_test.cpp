@@ -123,7 +123,7 @@ TEST_SUITE("information") {
     check_near(expected_kl, expected_ce - conditional_entropy(data), 1e-12);
   }
 
-  TEST_CASE("A022 I(X;Y) = H(Y) - H(Y given X), symmetric, between 0 and both entropies, 0 for independent ones") {
+  TEST_CASE("A022 I(X,Y) = H(Y) - H(Y given X), symmetric, between 0 and both entropies, 0 for independent ones") {
     for (int k = 0; k < 20; ++k) {
       const Table t = random_table(k, 4, 3);
       const double I = mutual_information(t);
@@ -138,7 +138,7 @@ TEST_SUITE("information") {
     check_near(mutual_information({2, 2, {.5, 0, 0, .5}}), std::log(2.0), 1e-12);
   }
 
-  TEST_CASE("B022 A024 processing loses information: I(X;Y) >= I(f(X);Y) for every pair of rows merged") {
+  TEST_CASE("B022 A024 processing loses information: I(X,Y) >= I(f(X),Y) for every pair of rows merged") {
     for (int k = 0; k < 50; ++k) {
       const Table t = random_table(k, 4, 3);
       for (std::size_t x = 0; x < 3; ++x) CHECK(mutual_information(t) >= mutual_information(t.merged(x)) - 1e-15);

@@ -152,7 +152,7 @@ TEST_SUITE("emd") {
   }
 
   TEST_CASE(
-      "C05 1 - cos is no metric: 90 degrees cost 1, two steps of 45 degrees 0.5858; it is half a squared distance") {
+      "C05 1 - cos is no metric: 90 degrees cost 1, two steps of 45 degrees 0.5858, it is half a squared distance") {
     const double h = std::sqrt(0.5);
     const Tensor c = cosine_costs(matrix({1, 0, h, h, 0, 1}, 3));
     const auto between_points = [&](Index i, Index j, double power) {

@@ -190,7 +190,7 @@ TEST_SUITE("sinkhorn") {
     }
   }
 
-  TEST_CASE("masses of 0 give rows and columns of 0, in the plan and in the gradient; no mass at all gives 0") {
+  TEST_CASE("masses of 0 give rows and columns of 0, in the plan and in the gradient, no mass at all gives 0") {
     const Tensor a = vec({0.5, 0, 0.5}), b = vec({0.25, 0.75, 0}), cost = between(0, 1, {3, 3});
     const Values P = sinkhorn_plan(a, b, cost).to_vector(), g = gradient({a, b, cost}, {});
     for (const std::size_t i : {2, 3, 4, 5, 8}) {
