@@ -27,7 +27,7 @@ const Out::Slot& Out::checked(int i) const {
 
 Tensor& Out::into(int i) const {
   const Slot& slot = checked(i);
-  if (!*slot.sum) return *slot.sum = zeros(*slot.shape, slot.dtype);
+  if (!*slot.sum) return *slot.sum = zeros(*slot.shape, slot.dtype, *slot.device);
   return own(*slot.sum);
 }
 
@@ -37,7 +37,7 @@ Out::Sum Out::sum(int i) const {
   if (started) {
     own(*slot.sum);
   } else {
-    *slot.sum = empty(*slot.shape, slot.dtype);
+    *slot.sum = empty(*slot.shape, slot.dtype, *slot.device);
   }
   return {*slot.sum, started};
 }
@@ -47,6 +47,10 @@ void Out::add(int i, const Tensor& gradient) const {
   if (gradient.shape() != *slot.shape || gradient.dtype() != slot.dtype) {
     fail("backward", "an op returned the gradient " + gradient.describe() + " for an input of shape " +
                          slot.shape->text() + " " + name_of(slot.dtype));
+  }
+  if (&gradient.device() != slot.device) {
+    fail("backward", "an op returned a gradient on " + std::string(gradient.device().name()) + " for an input on " +
+                         slot.device->name());
   }
   if (!*slot.sum) {
     *slot.sum = gradient;
@@ -68,7 +72,7 @@ BackwardPass::BackwardPass(const Tensor& loss, Retain retain, std::span<const Te
   }
   current_ = tape_.find(loss);
   if (current_ < 0) fail("backward", loss.describe() + " is a leaf that no op has used");
-  sums_[std::size_t(current_)] = ones(loss.shape(), loss.dtype());
+  sums_[std::size_t(current_)] = ones(loss.shape(), loss.dtype(), loss.device());
   if (!wrt.empty()) mark_needed(wrt);
 }
 
@@ -93,8 +97,9 @@ void BackwardPass::mark_needed(std::span<const Tensor> wrt) {
 }
 
 void BackwardPass::seed(const Tensor& y, const Tensor& dy) {
-  if (y.shape() != dy.shape() || y.dtype() != dy.dtype()) {
-    fail("seed", "tensor " + y.describe() + " and its gradient " + dy.describe() + " differ");
+  if (y.shape() != dy.shape() || y.dtype() != dy.dtype() || &y.device() != &dy.device()) {
+    fail("seed", "tensor " + y.describe() + " on " + y.device().name() + " and its gradient " + dy.describe() + " on " +
+                     dy.device().name() + " differ");
   }
   const NodeId id = tape_.find(y);
   if (id < 0) fail("seed", y.describe() + " is not on this tape");
@@ -156,7 +161,8 @@ void BackwardPass::step() {
   slots_.clear();
   for (const NodeId input : tape_.inputs_of(id)) {
     if (needed(input)) {
-      slots_.push_back({&sums_[std::size_t(input)], &tape_.node(input).shape, tape_.node(input).dtype});
+      const Node& from = tape_.node(input);
+      slots_.push_back({&sums_[std::size_t(input)], &from.shape, from.dtype, from.device});
     } else {
       slots_.push_back({});
     }
@@ -209,7 +215,7 @@ std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& wrt, Ret
     if (gradients[k]) {
       own(gradients[k]);  // two of them may still be one tensor
     } else {
-      gradients[k] = zeros(wrt[k].shape(), wrt[k].dtype());
+      gradients[k] = zeros(wrt[k].shape(), wrt[k].dtype(), wrt[k].device());
     }
   }
   return gradients;

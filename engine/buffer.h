@@ -21,10 +21,8 @@ struct Buffer {
   Buffer& operator=(const Buffer&) = delete;
 };
 
-struct MemoryUse {
-  std::int64_t live_buffers, live_bytes, peak_bytes;
-};
+// device.memory.use() counts the buffers of one device.
 MemoryUse memory_use();    // over all devices and threads
-void reset_peak_memory();  // the peak starts again at what is alive now
+void reset_peak_memory();  // every peak starts again at what is alive now
 
 }  // namespace gradus

@@ -8,7 +8,8 @@
 namespace gradus {
 namespace {
 
-std::string range_of(const Tensor& x) {
+std::string range_of(const Tensor& given) {
+  const Tensor x = given.host();
   double low = std::numeric_limits<double>::infinity(), high = -low;
   Index where = 0;
   for (Index i = 0; i < x.numel(); ++i) {
@@ -18,15 +19,16 @@ std::string range_of(const Tensor& x) {
   }
   char text[96];
   std::snprintf(text, sizeof text, " has min %.6g at %s and max %.6g", low, index_text(x.shape(), where).c_str(), high);
-  return x.describe() + text;
+  return given.describe() + text;
 }
 
 }  // namespace
 
 Index first_non_finite(const Tensor& x) {
   if (!x || !is_floating(x.dtype())) return -1;
+  const Tensor host = x.host();
   return dispatch_float("first_non_finite", x.dtype(), [&]<class T>() {
-    const T* p = x.data<T>();
+    const T* p = host.data<T>();
     for (Index i = 0; i < x.numel(); ++i) {
       if (!std::isfinite(p[i])) return i;
     }

@@ -55,7 +55,7 @@ Vector GradCheckSubject::value(const Direction& d, double t) const {
   Vector x = point_[d.input].to_vector();
   for (std::size_t i = 0; i < x.size(); ++i) x[i] += t * d.v[i];
   std::vector<Tensor> moved = point_;
-  moved[d.input] = tensor(x, point_[d.input].shape(), DType::f64);
+  moved[d.input] = tensor(x, point_[d.input].shape(), DType::f64, point_[d.input].device());
   return f_(moved).to_vector();
 }
 
@@ -91,12 +91,12 @@ std::vector<Vector> GradCheckSubject::gradients(const Vector& u) {
 
 std::vector<Vector> GradCheckSubject::sweep(Tape& tape, const Tensor& y, const Vector& u, double arrived_before) const {
   BackwardPass pass(tape, Retain::yes);
-  if (tape.find(y) >= 0) pass.seed(y, tensor(u, y.shape(), DType::f64));
+  if (tape.find(y) >= 0) pass.seed(y, tensor(u, y.shape(), DType::f64, y.device()));
   std::vector<Vector> out(point_.size());
   for (const std::size_t k : checked_) {
     const Tensor& x = point_[k];
     out[k] = Vector(std::size_t(x.numel()), arrived_before);
-    if (arrived_before != 0 && tape.find(x) >= 0) pass.seed(x, full(x.shape(), arrived_before, DType::f64));
+    if (arrived_before != 0 && tape.find(x) >= 0) pass.seed(x, full(x.shape(), arrived_before, DType::f64, x.device()));
   }
   pass.finish_without_grad();
   for (const std::size_t k : checked_) {

@@ -38,6 +38,7 @@ class Out {
     Tensor* sum = nullptr;         // the running sum; null when not wanted
     const Shape* shape = nullptr;  // of the input
     DType dtype = DType::f32;
+    Device* device = nullptr;
   };
   explicit Out(std::span<const Slot> slots) : slots_(slots) {}
 

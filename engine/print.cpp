@@ -34,7 +34,7 @@ std::string to_text(const Tensor& x, Index most_per_axis) {
   std::string out = x.describe();
   if (!x) return out;
   out += " = ";
-  print_axis(x, 0, 0, std::max<Index>(most_per_axis, 2), out);
+  print_axis(x.numel() <= 4096 ? x.host() : x, 0, 0, std::max<Index>(most_per_axis, 2), out);
   return out;
 }
 

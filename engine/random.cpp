@@ -8,15 +8,15 @@
 namespace gradus {
 namespace {
 
-template <class F> Tensor filled(Shape shape, DType dtype, const F& number) {
-  Tensor x = empty(shape, dtype);
+template <class F> Tensor filled(Shape shape, DType dtype, Device& device, const F& number) {
+  Tensor x = empty(shape, dtype, Device::cpu());
   dispatch(dtype, [&]<class T>() {
     T* out = x.data_mut<T>();
     parallel_for(x.numel(), serial_below / 16, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) out[i] = T(number(std::uint64_t(i)));
     });
   });
-  return x;
+  return x.to(device);
 }
 
 // A double just under 1 becomes 1 as a float: keep the interval half open.
@@ -47,21 +47,21 @@ std::vector<Index> Rng::permutation(Index n) {
   return order;
 }
 
-Tensor rand(Shape shape, Rng& rng, DType dtype) {
+Tensor rand(Shape shape, Rng& rng, DType dtype, Device& device) {
   const std::uint64_t seed = rng.seed(), first = rng.take(std::uint64_t(shape.numel()));
-  return filled(shape, dtype, [=](std::uint64_t i) { return below_one(uniform_at(seed, first + i), dtype); });
+  return filled(shape, dtype, device, [=](std::uint64_t i) { return below_one(uniform_at(seed, first + i), dtype); });
 }
 
-Tensor randn(Shape shape, Rng& rng, DType dtype) {
+Tensor randn(Shape shape, Rng& rng, DType dtype, Device& device) {
   rng.seek(rng.position() + rng.position() % 2);
   const std::uint64_t seed = rng.seed(), first = rng.take(2 * std::uint64_t(shape.numel())) / 2;
-  return filled(shape, dtype, [=](std::uint64_t i) { return normal_at(seed, first + i); });
+  return filled(shape, dtype, device, [=](std::uint64_t i) { return normal_at(seed, first + i); });
 }
 
-Tensor randint(Index high, Shape shape, Rng& rng) {
+Tensor randint(Index high, Shape shape, Rng& rng, Device& device) {
   if (high < 1) fail("randint", "needs high >= 1, got " + std::to_string(high));
   const std::uint64_t seed = rng.seed(), first = rng.take(std::uint64_t(shape.numel()));
-  return filled(shape, DType::i64, [=](std::uint64_t i) { return uniform_at(seed, first + i) * double(high); });
+  return filled(shape, DType::i64, device, [=](std::uint64_t i) { return uniform_at(seed, first + i) * double(high); });
 }
 
 }  // namespace gradus

@@ -66,8 +66,9 @@ class Rng {
   std::uint64_t seed_, position_ = 0;
 };
 
-Tensor rand(Shape shape, Rng& rng, DType dtype = DType::f32);   // uniform in [0,1)
-Tensor randn(Shape shape, Rng& rng, DType dtype = DType::f32);  // standard normal
-Tensor randint(Index high, Shape shape, Rng& rng);              // i64, 0..high-1
+// On every device the same numbers: they are computed on the CPU and moved.
+Tensor rand(Shape shape, Rng& rng, DType dtype = DType::f32, Device& device = default_device());   // uniform in [0,1)
+Tensor randn(Shape shape, Rng& rng, DType dtype = DType::f32, Device& device = default_device());  // standard normal
+Tensor randint(Index high, Shape shape, Rng& rng, Device& device = default_device());              // i64, 0..high-1
 
 }  // namespace gradus

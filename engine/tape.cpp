@@ -112,6 +112,7 @@ NodeId Tape::id_of(std::string_view op, const Tensor& y) {
   leaf.output = y;
   leaf.shape = body.shape;
   leaf.dtype = body.dtype;
+  leaf.device = &y.device();
   leaf.name = body.name;
   leaf.serial = body.serial;
   leaf.first_input = input_ids_.size();
@@ -171,6 +172,7 @@ void Tape::append(std::unique_ptr<Op> op, UserLine line, std::span<Tensor> input
   node.what = op->name();
   node.shape = body.shape;
   node.dtype = body.dtype;
+  node.device = &y.device();
   node.line = line;
   node.serial = body.serial;
   node.first_input = input_ids_.size();

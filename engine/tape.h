@@ -25,6 +25,7 @@ struct Node {
   std::string name;
   Shape shape;
   DType dtype = DType::f32;
+  Device* device = nullptr;
   UserLine line;
   std::uint64_t serial = 0;
   std::size_t first_input = 0;  // into Tape::input_ids and Tape::kept

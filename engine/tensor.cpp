@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/parallel.h"
 #include "engine/tape.h"
 
 namespace gradus {
@@ -28,6 +27,11 @@ void Tensor::wrong_type(DType wanted) const {
                    "; use to(DType::" + name_of(wanted) + ")");
 }
 
+void Tensor::check_on_cpu(const char* op) const {
+  if (device().is_cpu()) return;
+  fail(op, describe() + " is on " + device().name() + " and the CPU cannot read it there; use cpu()");
+}
+
 double Tensor::item() const {
   if (numel() != 1) fail("item", "needs one element, got " + describe() + "; use at({...}) or reduce with sum or mean");
   return value_at(*this, 0);
@@ -50,7 +54,8 @@ double Tensor::at(std::initializer_list<Index> index) const {
 }
 
 std::vector<double> Tensor::to_vector() const {
-  return dispatch(dtype(), [&]<class T>() { return std::vector<double>(data<T>(), data<T>() + numel()); });
+  const Tensor x = host();
+  return dispatch(dtype(), [&]<class T>() { return std::vector<double>(x.data<T>(), x.data<T>() + numel()); });
 }
 
 Tensor& Tensor::named(std::string name) {
@@ -88,12 +93,30 @@ Tensor Tensor::clone() const {
   return copy;
 }
 
+Tensor Tensor::host() const {
+  if (device().is_cpu()) return detach();
+  Tensor copy = empty(shape(), dtype(), Device::cpu());
+  copy.copy_from(*this);
+  return copy;
+}
+
 void Tensor::copy_from(const Tensor& source) {
   if (source.shape() != shape() || source.dtype() != dtype()) {
     fail("copy_from", "cannot copy " + source.describe() + " into " + describe());
   }
-  dispatch(dtype(),
-           [&]<class T>() { device().copy(data_mut<T>(), source.data<T>(), std::size_t(numel()) * sizeof(T)); });
+  if (numel() == 0) return;
+  dispatch(dtype(), [&]<class T>() {
+    void* to = data_mut<T>();
+    const void* from = source.data<T>();
+    const std::size_t bytes = std::size_t(numel()) * sizeof(T);
+    if (&device() == &source.device()) {
+      device().copy(to, from, bytes);
+    } else if (source.device().is_cpu()) {
+      device().upload(to, from, bytes);
+    } else {
+      source.device().download(to, from, bytes);
+    }
+  });
 }
 
 std::string Tensor::describe() const {
@@ -110,72 +133,69 @@ Tensor empty(Shape shape, DType dtype, Device& device) {
   return make(shape, dtype, std::allocate_shared<Buffer>(PoolAllocator<Buffer>(), device, bytes), 0);
 }
 
-Tensor zeros(Shape shape, DType dtype, Device& device) {
+Tensor full(Shape shape, double value, DType dtype, Device& device) {
   Tensor x = empty(shape, dtype, device);
-  device.fill_zero(x.body().buffer->memory, std::size_t(x.numel()) * size_of(dtype));
+  if (x.numel() > 0) device.fill(dtype, x.body().buffer->memory, x.numel(), value);
   return x;
 }
 
-Tensor full(Shape shape, double value, DType dtype) {
-  Tensor x = empty(shape, dtype);
-  dispatch(dtype, [&]<class T>() { std::fill_n(x.data_mut<T>(), x.numel(), T(value)); });
-  return x;
-}
+Tensor zeros(Shape shape, DType dtype, Device& device) { return full(shape, 0, dtype, device); }
+Tensor ones(Shape shape, DType dtype, Device& device) { return full(shape, 1, dtype, device); }
+Tensor scalar(double value, DType dtype, Device& device) { return full({}, value, dtype, device); }
 
-Tensor ones(Shape shape, DType dtype) { return full(shape, 1, dtype); }
-Tensor scalar(double value, DType dtype) { return full({}, value, dtype); }
-
-Tensor arange(Index n, DType dtype) {
-  Tensor x = empty({n}, dtype);
+Tensor arange(Index n, DType dtype, Device& device) {
+  Tensor x = empty({n}, dtype, Device::cpu());
   dispatch(dtype, [&]<class T>() {
     T* out = x.data_mut<T>();
     for (Index i = 0; i < n; ++i) out[i] = T(i);
   });
-  return x;
+  return x.to(device);
 }
 
-Tensor tensor(const std::vector<double>& values, Shape shape, DType dtype) {
+Tensor tensor(const std::vector<double>& values, Shape shape, DType dtype, Device& device) {
   if (Index(values.size()) != shape.numel()) {
     fail("tensor", std::to_string(values.size()) + " values for shape " + shape.text());
   }
-  Tensor x = empty(shape, dtype);
+  Tensor x = empty(shape, dtype, Device::cpu());
   dispatch(dtype, [&]<class T>() {
     T* out = x.data_mut<T>();
     for (const double v : values) *out++ = T(v);
   });
-  return x;
+  return x.to(device);
 }
 
-Tensor tensor(const std::vector<double>& values, DType dtype) {
-  return tensor(values, Shape{Index(values.size())}, dtype);
+Tensor tensor(const std::vector<double>& values, DType dtype, Device& device) {
+  return tensor(values, Shape{Index(values.size())}, dtype, device);
 }
 
-Tensor labels(const std::vector<Index>& values) {
-  Tensor x = empty({Index(values.size())}, DType::i64);
+Tensor labels(const std::vector<Index>& values, Device& device) {
+  Tensor x = empty({Index(values.size())}, DType::i64, Device::cpu());
   std::copy(values.begin(), values.end(), x.data_mut<Index>());
-  return x;
+  return x.to(device);
 }
 
 void add_in_place(Tensor& to, const Tensor& source) {
   if (to.shape() != source.shape() || to.dtype() != source.dtype()) {
     fail("add_in_place", "cannot add " + source.describe() + " to " + to.describe());
   }
+  if (&to.device() != &source.device()) {
+    fail("add_in_place", to.describe() + " is on " + to.device().name() + ", " + source.describe() + " on " +
+                             source.device().name() + "; move one with to(device)");
+  }
   dispatch_float("add_in_place", to.dtype(), [&]<class T>() {
-    T* y = to.data_mut<T>();
-    const T* x = source.data<T>();
-    parallel_for(to.numel(), serial_below, [=](Index begin, Index end) {
-#pragma omp simd
-      for (Index i = begin; i < end; ++i) y[i] += x[i];
-    });
+    if (to.numel() > 0) to.device().add(to.dtype(), source.data<T>(), to.data_mut<T>(), to.numel());
   });
 }
 
 double value_at(const Tensor& x, Index i) {
-  return dispatch(x.dtype(), [&]<class T>() { return double(x.data<T>()[i]); });
+  if (x.device().is_cpu()) return dispatch(x.dtype(), [&]<class T>() { return double(x.data<T>()[i]); });
+  const Tensor one = x.untaped_view({}, i).host();
+  return dispatch(x.dtype(), [&]<class T>() { return double(*one.data<T>()); });
 }
 
 void set_value(Tensor& x, Index i, double value) {
-  dispatch(x.dtype(), [&]<class T>() { x.data_mut<T>()[i] = T(value); });
+  if (x.device().is_cpu()) return dispatch(x.dtype(), [&]<class T>() { x.data_mut<T>()[i] = T(value); });
+  x.untaped_view({}, i).copy_from(scalar(value, x.dtype(), Device::cpu()));
 }
 
 }  // namespace gradus

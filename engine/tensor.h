@@ -43,7 +43,8 @@ class Tensor {
   DType dtype() const { return body().dtype; }
   Device& device() const { return body().buffer->device; }
 
-  // Elements. T must be the type that dtype() names; data_mut tells the tape that the values change.
+  // Elements. T must be the type that dtype() names; data_mut tells the tape that the values change. The pointers lead to
+  // the memory of device(): on a GPU they are for kernels only. What follows them reads from any device, and waits for it.
   template <class T> const T* data() const {
     check_type(dtype_of<T>);
     return static_cast<const T*>(body_->buffer->memory) + body_->offset;
@@ -53,7 +54,10 @@ class Tensor {
     ++body_->buffer->version;
     return static_cast<T*>(body_->buffer->memory) + body_->offset;
   }
-  template <class T> std::span<const T> span() const { return {data<T>(), std::size_t(numel())}; }
+  template <class T> std::span<const T> span() const {  // of a tensor on the CPU
+    check_on_cpu("span");
+    return {data<T>(), std::size_t(numel())};
+  }
   double item() const;                            // of a tensor with one element
   double at(std::initializer_list<Index>) const;  // one element: at({row, column})
   std::vector<double> to_vector() const;          // all elements, as doubles
@@ -76,13 +80,16 @@ class Tensor {
   Tensor operator[](Index row) const;                                 // a view of x[row], one axis less
   Tensor rows(Index begin, Index end, UserLine = user_line()) const;  // a view of x[begin:end] along the first axis
   Tensor to(DType dtype, UserLine = user_line()) const;               // itself when the type is the same
+  Tensor to(Device& device, UserLine = user_line()) const;            // itself when it is there already
+  Tensor cpu(UserLine line = user_line()) const { return to(Device::cpu(), line); }
 
   // Not recorded: constants for the tape.
   Tensor detach() const;                                     // shares the data
   Tensor clone() const;                                      // copies the data
+  Tensor host() const;                                       // the data on the CPU, shared if it is there already
   Tensor untaped_view(Shape shape, Index offset = 0) const;  // elements offset.. of this one, as another shape
 
-  void copy_from(const Tensor& source);  // in place: same shape and dtype; for parameters and checkpoints
+  void copy_from(const Tensor& source);  // in place, from any device: same shape and dtype; for parameters, checkpoints
   std::string describe() const;          // "'h1' f32 [4,3]" for messages
 
   TensorBody& body() const {
@@ -98,6 +105,7 @@ class Tensor {
   }
   [[noreturn]] static void undefined();
   [[noreturn]] void wrong_type(DType wanted) const;
+  void check_on_cpu(const char* op) const;
 };
 
 // A tensor argument that remembers the user's line: `Tensor relu(At x)` is called as relu(h).
@@ -110,16 +118,18 @@ struct At {
   const Tensor* operator->() const { return &tensor; }
 };
 
-// Creation. Values of `tensor` are row-major.
-Tensor empty(Shape shape, DType dtype = DType::f32, Device& device = Device::cpu());  // not initialised
-Tensor zeros(Shape shape, DType dtype = DType::f32, Device& device = Device::cpu());
-Tensor full(Shape shape, double value, DType dtype = DType::f32);
-Tensor ones(Shape shape, DType dtype = DType::f32);
-Tensor scalar(double value, DType dtype = DType::f32);  // []
-Tensor arange(Index n, DType dtype = DType::f32);       // [n] 0, 1, ...
-Tensor tensor(const std::vector<double>& values, Shape shape, DType dtype = DType::f32);
-Tensor tensor(const std::vector<double>& values, DType dtype = DType::f32);  // [values.size()]
-Tensor labels(const std::vector<Index>& values);                             // [values.size()] i64
+// Creation, on the default device unless another is named. Values of `tensor` are row-major.
+Tensor empty(Shape shape, DType dtype = DType::f32, Device& device = default_device());  // not initialised
+Tensor zeros(Shape shape, DType dtype = DType::f32, Device& device = default_device());
+Tensor full(Shape shape, double value, DType dtype = DType::f32, Device& device = default_device());
+Tensor ones(Shape shape, DType dtype = DType::f32, Device& device = default_device());
+Tensor scalar(double value, DType dtype = DType::f32, Device& device = default_device());  // []
+Tensor arange(Index n, DType dtype = DType::f32, Device& device = default_device());       // [n] 0, 1, ...
+Tensor tensor(const std::vector<double>& values, Shape shape, DType dtype = DType::f32,
+              Device& device = default_device());
+Tensor tensor(const std::vector<double>& values, DType dtype = DType::f32,
+              Device& device = default_device());                                    // [values.size()]
+Tensor labels(const std::vector<Index>& values, Device& device = default_device());  // [values.size()] i64
 
 // to += source, elementwise; equal shapes and types. The one sum that the engine itself needs.
 void add_in_place(Tensor& to, const Tensor& source);

@@ -1,9 +1,9 @@
-// The recorded members of Tensor that compute nothing: reshape, x[i], rows and to(dtype).
+// The recorded members of Tensor that compute nothing: reshape, x[i], rows and to().
 //
 //   y = x seen as another shape     dx = dy seen as x's shape
 //   y = rows of x                   dx += dy on those rows, 0 elsewhere
 //   y = x as another type           dx = dy as x's type
-#include "engine/parallel.h"
+//   y = x on another device         dx = dy on x's device
 #include "engine/tape.h"
 
 namespace gradus {
@@ -33,17 +33,28 @@ struct Rows final : Op {
 
 Tensor converted(const Tensor& x, DType dtype) {
   Tensor y = empty(x.shape(), dtype, x.device());
+  if (x.numel() == 0) return y;
   dispatch(x.dtype(), [&]<class From>() {
-    dispatch(dtype, [&]<class To>() {
-      const From* in = x.data<From>();
-      To* out = y.data_mut<To>();
-      parallel_for(x.numel(), serial_below, [=](Index b, Index e) {
-        for (Index i = b; i < e; ++i) out[i] = To(in[i]);
-      });
-    });
+    dispatch(dtype,
+             [&]<class To>() { x.device().convert(x.dtype(), x.data<From>(), dtype, y.data_mut<To>(), x.numel()); });
   });
   return y;
 }
+
+Tensor moved(const Tensor& x, Device& device) {
+  Tensor y = empty(x.shape(), x.dtype(), device);
+  y.copy_from(x);
+  return y;
+}
+
+struct Move final : Op {
+  Device &from, &to;
+  Move(Device& f, Device& t) : from(f), to(t) {}
+  const char* name() const override { return "to_device"; }
+  Keep keep() const override { return Keep::nothing; }
+  Tensor forward(In in) override { return moved(in[0], to); }
+  void backward(const Tensor& dy, In, const Tensor&, Out dx) override { dx.add(0, moved(dy, from)); }
+};
 
 struct Convert final : Op {
   DType to;
@@ -99,6 +110,12 @@ Tensor Tensor::to(DType dtype, UserLine line) const {
   if (dtype == this->dtype()) return *this;
   if (!is_floating(dtype)) return converted(*this, dtype);  // integers carry no gradient
   return apply(Convert(dtype), At(*this, line));
+}
+
+Tensor Tensor::to(Device& device, UserLine line) const {
+  if (&device == &this->device()) return *this;
+  if (!is_floating(dtype())) return moved(*this, device);
+  return apply(Move(this->device(), device), At(*this, line));
 }
 
 }  // namespace gradus

@@ -116,7 +116,7 @@ Evaluated evaluate(const LossInfo& info, const LossSample& sample, Form form, DT
   Evaluated out{y.to_vector(), {}};
   if (names.empty()) return out;
   Rng rng(seed);
-  const Tensor upstream = randn(y.shape(), rng, DType::f32).to(y.dtype());
+  const Tensor upstream = randn(y.shape(), rng, DType::f32, y.device()).to(y.dtype());
   if (Tape::holding(y)) {
     BackwardPass pass(tape);
     pass.seed(y, upstream);
@@ -124,7 +124,7 @@ Evaluated evaluate(const LossInfo& info, const LossSample& sample, Form form, DT
   }
   for (const std::string& name : names) {
     const Tensor& x = inputs[name];
-    out.gradients[name] = (x.grad() ? x.grad() : zeros(x.shape(), dtype)).to_vector();
+    out.gradients[name] = (x.grad() ? x.grad() : zeros(x.shape(), dtype, x.device())).to_vector();
   }
   return out;
 }

@@ -67,6 +67,7 @@
 #include "losses/softmax/gce.h"
 #include "losses/softmax/language_model.h"
 #include "losses/softmax/ldam.h"
+#include "losses/softmax/linear_cross_entropy.h"
 #include "losses/softmax/nll.h"
 #include "losses/softmax/poly1.h"
 #include "losses/transport/emd.h"
@@ -91,6 +92,7 @@ inline constexpr Losses (*loss_files[])() = {
     gamma_ce_losses,
     gce_losses,
     language_model_losses,
+    linear_cross_entropy_losses,
     ldam_losses,
     nll_losses,
     poly1_losses,

@@ -49,10 +49,17 @@ void Module::zero_grad() {
 }
 
 void Module::to(DType dtype) {
-  std::map<std::shared_ptr<TensorBody>, Tensor> converted;  // what is used in two places stays one parameter
+  replace([&](const Tensor& p) { return p.to(dtype); });
+}
+void Module::to(Device& device) {
+  replace([&](const Tensor& p) { return p.to(device); });
+}
+
+void Module::replace(const std::function<Tensor(const Tensor&)>& change) {
+  std::map<std::shared_ptr<TensorBody>, Tensor> changed;  // what is used in two places stays one parameter
   for (const auto& [name, parameter] : parts().parameters) {
-    Tensor& there = converted[parameter->handle()];
-    if (!there) there = parameter->detach().to(dtype).requires_grad_(parameter->requires_grad());
+    Tensor& there = changed[parameter->handle()];
+    if (!there) there = change(parameter->detach()).requires_grad_(parameter->requires_grad());
     *parameter = there;
   }
 }

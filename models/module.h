@@ -15,6 +15,7 @@
 // Copying a module copies handles: the copy shares the parameters.
 #pragma once
 #include <concepts>
+#include <functional>
 
 #include "engine/random.h"
 
@@ -55,11 +56,15 @@ class Module {
   std::vector<Tensor> parameters();
   Index parameter_count();  // elements, not tensors
   void zero_grad();
-  void to(DType dtype);  // makes new parameters: call it before an optimizer takes hold of them
+  void to(DType dtype);  // both make new parameters: call them before an optimizer takes hold of these
+  void to(Device& device);
 
   bool training = true;  // what dropout asks
   void train(bool on = true);
   void eval() { train(false); }
+
+ private:
+  void replace(const std::function<Tensor(const Tensor&)>& change);
 };
 
 }  // namespace gradus

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/launch.h"
+#include "models/fused_update.h"
 
 namespace gradus {
 namespace {
@@ -11,18 +11,21 @@ namespace {
 //   g += weight_decay p
 //   v = g at the first step, then momentum v + (1 - dampening) g
 //   p -= lr v;   nesterov: p -= lr (g + momentum v);   without momentum: p -= lr g
-template <class T> struct SgdStep {
-  T lr, momentum, keep, weight_decay;  // keep = 1 - dampening, 1 at the first step
+template <bool Momentum> struct SgdRule {
+  static constexpr int rates = 2, averages = Momentum ? 1 : 0;
+  double momentum, dampening, weight_decay;
   bool nesterov;
-  const T* g;
-  T *p, *v;  // v is null without momentum
-  HD void operator()(Index i) const {
-    T d = g[i] + weight_decay * p[i];
-    if (v) {
-      v[i] = momentum * v[i] + keep * d;
-      d = nesterov ? d + momentum * v[i] : v[i];
+  HD void at(double lr, Index t, double* rate) const {
+    rate[0] = lr;
+    rate[1] = t == 1 ? 1 : 1 - dampening;
+  }
+  template <class T> HD void operator()(const T* rate, T g, T& p, [[maybe_unused]] T* v, T*) const {
+    T d = g + T(weight_decay) * p;
+    if constexpr (Momentum) {
+      *v = T(momentum) * *v + rate[1] * d;
+      d = nesterov ? d + T(momentum) * *v : *v;
     }
-    p[i] -= lr * d;
+    p -= rate[0] * d;
   }
 };
 
@@ -31,17 +34,20 @@ template <class T> struct SgdStep {
 //   m = beta1 m + (1 - beta1) g
 //   v = beta2 v + (1 - beta2) g^2
 //   p -= lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)         t = 1, 2, ...
-template <class T> struct AdamStep {
-  T beta1, beta2, rest1, rest2;  // rest = 1 - beta, taken in double: 1 - 0.999f has lost three digits
-  T rate, root, eps;             // rate = lr / (1 - beta1^t), root = sqrt(1 - beta2^t)
-  T coupled, shrink;             // Adam: weight_decay and 1; AdamW: 0 and 1 - lr weight_decay
-  const T* g;
-  T *p, *m, *v;
-  HD void operator()(Index i) const {
-    const T d = g[i] + coupled * p[i];
-    m[i] = beta1 * m[i] + rest1 * d;
-    v[i] = beta2 * v[i] + rest2 * d * d;
-    p[i] = shrink * p[i] - rate * m[i] / (std::sqrt(v[i]) / root + eps);
+struct AdamRule {
+  static constexpr int rates = 3, averages = 2;
+  double beta1, beta2, rest1, rest2, eps;  // rest = 1 - beta, taken in double: 1 - 0.999f has lost three digits
+  double coupled, decay;                   // Adam: weight_decay and 0; AdamW: 0 and weight_decay
+  HD void at(double lr, Index t, double* rate) const {
+    rate[0] = lr / (1 - std::pow(beta1, double(t)));
+    rate[1] = std::sqrt(1 - std::pow(beta2, double(t)));
+    rate[2] = 1 - lr * decay;
+  }
+  template <class T> HD void operator()(const T* rate, T g, T& p, T* m, T* v) const {
+    const T d = g + T(coupled) * p;
+    *m = T(beta1) * *m + T(rest1) * d;
+    *v = T(beta2) * *v + T(rest2) * d * d;
+    p = rate[2] * p - rate[0] * *m / (std::sqrt(*v) / rate[1] + T(eps));
   }
 };
 
@@ -65,6 +71,7 @@ void check_parameters(std::string_view op, const std::vector<Tensor>& parameters
     const std::string which = "parameter " + std::to_string(k) + ", " + p.describe() + ", ";
     if (!p) fail(op, which + "is undefined");
     if (!is_floating(p.dtype())) fail(op, which + "is not of a floating type");
+    if (&p.device() != &parameters[0].device()) fail(op, which + "is on another device than the first");
     if (!p.is_leaf()) fail(op, which + "was computed by an op; only leaves can be trained");
     const auto same = [&](const Tensor& other) { return other.handle() == p.handle(); };
     if (std::count_if(parameters.begin(), parameters.end(), same) > 1) fail(op, which + "is given twice");
@@ -77,22 +84,27 @@ Optimizer::Optimizer(std::string_view op, std::vector<Tensor> parameters, double
     : parameters_(std::move(parameters)), lr_(lr), averages_each_(averages.size()) {
   check_not_negative(op, "lr", lr);
   check_parameters(op, parameters_);
-  steps_ = zeros({Index(parameters_.size())}, DType::i64);
+  Device& device = parameters_[0].device();
+  steps_ = zeros({Index(parameters_.size())}, DType::i64, device);
   steps_.body().name = "step";
+  lr_on_device_ = scalar(lr, DType::f64, device);
   for (std::size_t k = 0; k < parameters_.size(); ++k) {
     for (const std::string& average : averages) {
-      averages_.push_back(zeros(parameters_[k].shape(), parameters_[k].dtype()));
+      averages_.push_back(zeros(parameters_[k].shape(), parameters_[k].dtype(), device));
       averages_.back().body().name = average + "." + std::to_string(k);
     }
   }
 }
 
 void Optimizer::step() {
-  Index* steps = steps_.data_mut<Index>();
+  std::vector<Update> updates;
   for (std::size_t k = 0; k < parameters_.size(); ++k) {
     const Tensor g = parameters_[k].grad();
-    if (g) update(parameters_[k], g, std::span(averages_).subspan(k * averages_each_, averages_each_), ++steps[k]);
+    if (!g) continue;
+    const auto averages = std::span(averages_).subspan(k * averages_each_, averages_each_);
+    updates.push_back({parameters_[k], g, averages, Index(k)});
   }
+  update(updates);
 }
 
 void Optimizer::zero_grad() {
@@ -101,7 +113,9 @@ void Optimizer::zero_grad() {
 
 void Optimizer::set_lr(double lr) {
   check_not_negative(name(), "lr", lr);
+  if (lr == lr_) return;
   lr_ = lr;
+  if (!parameters_[0].device().is_cpu()) lr_on_device_.copy_from(scalar(lr, DType::f64, Device::cpu()));
 }
 
 std::vector<Tensor> Optimizer::state() const {
@@ -122,13 +136,12 @@ Sgd::Sgd(std::vector<Tensor> parameters, SgdOptions options)
   }
 }
 
-void Sgd::update(Tensor& parameter, const Tensor& g, std::span<Tensor> averages, Index step) {
-  dispatch_float("Sgd", parameter.dtype(), [&]<class T>() {
-    const double keep = step == 1 ? 1 : 1 - options_.dampening;
-    launch(parameter.device(), parameter.numel(),
-           SgdStep<T>{T(lr()), T(options_.momentum), T(keep), T(options_.weight_decay), options_.nesterov, g.data<T>(),
-                      parameter.data_mut<T>(), averages.empty() ? nullptr : averages[0].data_mut<T>()});
-  });
+void Sgd::update(const std::vector<Update>& updates) {
+  const auto run = [&]<bool Momentum>() {
+    const SgdRule<Momentum> rule{options_.momentum, options_.dampening, options_.weight_decay, options_.nesterov};
+    update_all("Sgd", rule, updates, clock());
+  };
+  options_.momentum > 0 ? run.operator()<true>() : run.operator()<false>();
 }
 
 Adam::Adam(std::vector<Tensor> parameters, AdamOptions options) : Adam("Adam", std::move(parameters), options, false) {}
@@ -143,16 +156,12 @@ Adam::Adam(std::string_view op, std::vector<Tensor> parameters, AdamOptions opti
   check_not_negative(op, "weight_decay", options.weight_decay);
 }
 
-void Adam::update(Tensor& parameter, const Tensor& g, std::span<Tensor> averages, Index step) {
+void Adam::update(const std::vector<Update>& updates) {
   const auto [beta1, beta2] = options_.betas;
-  const double rate = lr() / (1 - std::pow(beta1, double(step))), root = std::sqrt(1 - std::pow(beta2, double(step)));
   const double decay = options_.weight_decay;
-  dispatch_float("Adam", parameter.dtype(), [&, beta1 = beta1, beta2 = beta2]<class T>() {
-    launch(parameter.device(), parameter.numel(),
-           AdamStep<T>{T(beta1), T(beta2), T(1 - beta1), T(1 - beta2), T(rate), T(root), T(options_.eps),
-                       T(decoupled_ ? 0 : decay), T(decoupled_ ? 1 - lr() * decay : 1), g.data<T>(),
-                       parameter.data_mut<T>(), averages[0].data_mut<T>(), averages[1].data_mut<T>()});
-  });
+  update_all("Adam",
+             AdamRule{beta1, beta2, 1 - beta1, 1 - beta2, options_.eps, decoupled_ ? 0 : decay, decoupled_ ? decay : 0},
+             updates, clock());
 }
 
 AdamW::AdamW(std::vector<Tensor> parameters, AdamWOptions options)

@@ -12,6 +12,20 @@
 
 namespace gradus {
 
+// What one parameter brings to a step: its gradient, and the averages that are kept for it.
+struct Update {
+  Tensor parameter, gradient;
+  std::span<Tensor> averages;
+  Index place;  // in the list of all parameters
+};
+
+// What a step counts by. All three lie on the parameters' device.
+struct UpdateClock {
+  double lr;
+  Tensor lr_on_device;  // f64 []
+  Tensor steps;         // i64 [P], updates so far
+};
+
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -31,14 +45,15 @@ class Optimizer {
  protected:
   // Averages start at zero, one of each name for each parameter.
   Optimizer(std::string_view op, std::vector<Tensor> parameters, double lr, std::vector<std::string> averages);
-  // One update with the gradient g; step counts from 1.
-  virtual void update(Tensor& parameter, const Tensor& g, std::span<Tensor> averages, Index step) = 0;
+  virtual void update(const std::vector<Update>& updates) = 0;
+  UpdateClock clock() const { return {lr_, lr_on_device_, steps_}; }
 
  private:
   std::vector<Tensor> parameters_;
   double lr_;
   std::size_t averages_each_;
   Tensor steps_;                  // i64 [P]
+  Tensor lr_on_device_;           // f64 []; a captured step reads it at each replay
   std::vector<Tensor> averages_;  // averages_each_ for each parameter, one parameter after the other
 };
 
@@ -57,7 +72,7 @@ class Sgd final : public Optimizer {
 
  private:
   SgdOptions options_;
-  void update(Tensor& parameter, const Tensor& g, std::span<Tensor> averages, Index step) override;
+  void update(const std::vector<Update>& updates) override;
 };
 
 struct AdamOptions {
@@ -85,7 +100,7 @@ class Adam : public Optimizer {
  private:
   AdamOptions options_;
   bool decoupled_;
-  void update(Tensor& parameter, const Tensor& g, std::span<Tensor> averages, Index step) override;
+  void update(const std::vector<Update>& updates) override;
 };
 
 class AdamW final : public Adam {

@@ -160,7 +160,7 @@ class Reader {
       wrong("'" + entry.name + "' has " + std::to_string(bytes) + " bytes, but is " + entry.dtype + " " + shape.text());
     }
     if (std::size_t(entry.offsets[1]) > data_.size()) wrong("'" + entry.name + "' ends beyond the file, cut short");
-    Tensor x = empty(shape, type->dtype);
+    Tensor x = empty(shape, type->dtype, Device::cpu());
     dispatch(x.dtype(), [&]<class T>() { std::memcpy(x.data_mut<T>(), data_.data() + entry.offsets[0], bytes); });
     x.body().name = entry.name;
     return x;
@@ -190,11 +190,12 @@ void write_safetensors(const std::string& path, const std::vector<Tensor>& tenso
   std::string header = "{";
   if (!metadata.empty()) header += metadata_text(metadata) + ",";
   std::vector<std::string_view> pieces = {{}, {}};  // length and header, known at the end
+  std::vector<Tensor> hosts;                        // what the pieces view
   std::size_t offset = 0;
   for (const Tensor& x : sorted) {
     if (!names.insert(x.name()).second) fail("write_safetensors", "two tensors are named '" + x.name() + "'");
     header += entry_text(x, offset) + ",";
-    pieces.push_back(bytes_of(x));
+    pieces.push_back(bytes_of(hosts.emplace_back(x.host())));
     offset += pieces.back().size();
   }
   if (header.back() == ',') header.pop_back();

@@ -24,7 +24,7 @@ std::vector<Tensor> trained_tensors(Module& model, const Optimizer& optimizer) {
 
 // A generator's state is two words, its seed and its position.
 Tensor packed(const Named<Rng>& generator) {
-  Tensor state = empty({2}, DType::i64);
+  Tensor state = empty({2}, DType::i64, Device::cpu());
   state.data_mut<Index>()[0] = std::bit_cast<Index>(generator.part->seed());
   state.data_mut<Index>()[1] = std::bit_cast<Index>(generator.part->position());
   return renamed(state, "rng." + generator.name);

@@ -48,7 +48,7 @@ Transformer::Transformer(const TransformerOptions& given, Rng&& rng)
     const bool residual = p.name().ends_with("attention.out.weight") || p.name().ends_with("mlp.layers.1.weight");
     const double std = residual ? 0.02 / std::sqrt(2.0 * double(options.layers)) : 0.02;
     if (p.rank() == 2) p.copy_from(normal_parameter(p.shape(), std, rng));
-    if (p.name().ends_with("bias")) p.copy_from(zeros(p.shape()));
+    if (p.name().ends_with("bias")) p.copy_from(zeros(p.shape(), p.dtype(), p.device()));
   }
 }
 

@@ -4,11 +4,13 @@
 //   and sum_k dP_ik P_ik = <dy_i, sum_k P_ik v_k> = <dy_i, y_i>  needs no row of P (FlashAttention, Dao et al. 2022)
 //   dq = scale dS k        dk = scale dS^T q
 // Kept: q, k, v and y. P is computed again in the backward pass: one [T,S] scratch matrix per thread instead of B H of
-// them on the tape. The work is cut by (batch, head), so results do not depend on the number of threads.
+// them on the tape. The work is cut by (batch, head), so results do not depend on the number of threads. A GPU keeps P in tiles:
+// ops/attention_device.h.
 #include "ops/attention.h"
 
 #include <cmath>
 
+#include "ops/attention_device.h"
 #include "ops/elementwise.h"
 #include "ops/math.h"
 #include "ops/matmul.h"
@@ -57,6 +59,7 @@ struct Attention final : Op {
   double scale;
   bool causal;
   Constant key_mask;
+  Tensor top, total;  // [B,H,T]: greatest score and sum of each query, on a GPU
   Attention(double s, bool c, Tensor m) : scale(s), causal(c), key_mask(std::move(m)) {}
   const char* name() const override { return "scaled_dot_product_attention"; }
   Keep keep() const override { return Keep::both; }
@@ -64,6 +67,10 @@ struct Attention final : Op {
   Tensor forward(In in) override {
     const Sizes n(in);
     Tensor y = empty(in[0].shape().with(3, n.value_width), in[0].dtype(), in[0].device());
+    if (!y.device().is_cpu()) {
+      forward_on_device(in, y);
+      return y;
+    }
     dispatch_float(name(), y.dtype(), [&]<class T>() {
       const T *q = in[0].data<T>(), *k = in[1].data<T>(), *v = in[2].data<T>();
       T* out = y.data_mut<T>();
@@ -79,6 +86,7 @@ struct Attention final : Op {
 
   void backward(const Tensor& dy, In in, const Tensor& y, Out dx) override {
     const Sizes n(in);
+    if (!dy.device().is_cpu()) return backward_on_device(dy, in, y, dx);
     dispatch_float(name(), dy.dtype(), [&]<class T>() {
       const auto target = [&](int i) { return dx.wants(i) ? dx.into(i).template data_mut<T>() : nullptr; };
       T *dq = target(0), *dk = target(1), *dv = target(2);
@@ -115,6 +123,32 @@ struct Attention final : Op {
   }
 
  private:
+#if defined(__CUDACC__) || defined(GRADUS_EMULATED)
+  template <class T> flash::Problem<T> problem(In in) const {
+    const Sizes n(in);
+    return {in[0].data<T>(), in[1].data<T>(), in[2].data<T>(), open_keys(in, 0), n.heads,  in[0].size(1),
+            n.queries,       n.keys,          n.width,         n.value_width,    T(scale), causal};
+  }
+  void forward_on_device(In in, Tensor& y) {
+    top = empty(y.shape().without(3), y.dtype(), y.device());
+    total = empty(y.shape().without(3), y.dtype(), y.device());
+    dispatch_float(name(), y.dtype(), [&]<class T>() {
+      flash::forward<T>(problem<T>(in), y.data_mut<T>(), {top.data_mut<T>(), total.data_mut<T>(), nullptr});
+    });
+  }
+  void backward_on_device(const Tensor& dy, In in, const Tensor& y, Out dx) {
+    Tensor along = empty(top.shape(), y.dtype(), y.device());
+    dispatch_float(name(), y.dtype(), [&]<class T>() {
+      const auto target = [&](int i) { return dx.wants(i) ? dx.into(i).template data_mut<T>() : nullptr; };
+      flash::backward<T>(y.device(), problem<T>(in), y.data<T>(), dy.data<T>(),
+                         {top.data_mut<T>(), total.data_mut<T>(), along.data_mut<T>()}, target(0), target(1),
+                         target(2));
+    });
+  }
+#else
+  void forward_on_device(In, Tensor&) {}
+  void backward_on_device(const Tensor&, In, const Tensor&, Out) {}
+#endif
   const std::uint8_t* open_keys(In in, Index h) const {
     if (!key_mask) return nullptr;
     const Index item = h / in[0].size(1);  // head h belongs to batch item h / H
@@ -132,8 +166,12 @@ struct Attention final : Op {
 
 Tensor definition(At q, const Tensor& k, const Tensor& v, double scale, const AttentionOptions& options) {
   const Index B = q->size(0), T = q->size(2), S = k.size(2);
-  Tensor hidden = zeros({1, 1, T, S}, DType::u8);  // pairs of a query and a key that must not meet
-  if (options.causal) hidden = greater(arange(S), arange(T).reshape({T, 1}) + double(S - T)).reshape({1, 1, T, S});
+  Device& device = q->device();
+  Tensor hidden = zeros({1, 1, T, S}, DType::u8, device);  // pairs of a query and a key that must not meet
+  if (options.causal) {
+    const Tensor key = arange(S, DType::f32, device), query = arange(T, DType::f32, device).reshape({T, 1});
+    hidden = greater(key, query + double(S - T)).reshape({1, 1, T, S});
+  }
   if (options.key_mask) hidden = logical_or(hidden, logical_not(options.key_mask).reshape({B, 1, 1, S}));
   const Tensor product = matmul(q, k, {.transpose_b = true});  // [B,H,T,S]
   const Tensor scaled = At(product, q.line) * scale;
@@ -166,7 +204,9 @@ Tensor scaled_dot_product_attention(At q, const Tensor& k, const Tensor& v, Atte
     fail(op, "needs a key_mask u8 [" + std::to_string(k.size(0)) + "," + std::to_string(k.size(2)) + "], got " +
                  mask.describe());
   }
-  if (options.form == Form::definition) return definition(q, k, v, scale, options);
+  if (options.key_mask) check_same_device(op, q, options.key_mask);
+  const bool too_wide = !q->device().is_cpu() && std::max(q->size(3), v.size(3)) > 256;  // for the tiles of a GPU
+  if (options.form == Form::definition || too_wide) return definition(q, k, v, scale, options);
   return apply(Attention(scale, options.causal, options.key_mask), q, k, v);
 }
 

@@ -30,9 +30,20 @@ template <class T> struct PairDistanceSide {
   template <class Team> HD void operator()(Index i, Team team) const {
     const T* a = own + i * d;
     T* to = dx + i * d;
-    for (Index j = 0; j < others; ++j) {
-      const T g = 2 * dy[i * own_step + j * other_step], *b = other + j * d;
-      team.each(d, [=](Index k) { to[k] += g * (a[k] - b[k]); });
+    if constexpr (!Team::alone) {  // a thread keeps its column's sum in a register
+      const PairDistanceSide f = *this;
+      team.each(d, [=](Index k) {
+        T s = 0;
+        for (Index j = 0; j < f.others; ++j) {
+          s += f.dy[i * f.own_step + j * f.other_step] * (a[k] - f.other[j * f.d + k]);
+        }
+        to[k] += 2 * s;
+      });
+    } else {
+      for (Index j = 0; j < others; ++j) {
+        const T g = 2 * dy[i * own_step + j * other_step], *b = other + j * d;
+        team.each(d, [=](Index k) { to[k] += g * (a[k] - b[k]); });
+      }
     }
   }
 };

@@ -44,15 +44,18 @@ bool find_grid(const Shape& a, const Shape& b, const Shape& y, Grid& grid) {
   return false;
 }
 
+void check_same_device(std::string_view op, const Tensor& a, const Tensor& b) {
+  if (&a.device() == &b.device()) return;
+  fail(op, "devices differ: " + a.describe() + " is on " + a.device().name() + ", " + b.describe() + " is on " +
+               b.device().name() + "; move one with to(device)");
+}
+
 void check_same_kind(std::string_view op, const Tensor& a, const Tensor& b) {
   if (a.dtype() != b.dtype()) {
     const char* wider = a.dtype() == DType::f64 || b.dtype() == DType::f64 ? "f64" : "f32";
     fail(op, "types differ: " + a.describe() + " and " + b.describe() + "; convert one with to(DType::" + wider + ")");
   }
-  if (&a.device() != &b.device()) {
-    fail(op, "devices differ: " + a.describe() + " is on " + a.device().name() + ", " + b.describe() + " is on " +
-                 b.device().name());
-  }
+  check_same_device(op, a, b);
 }
 
 }  // namespace gradus

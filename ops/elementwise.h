@@ -23,7 +23,8 @@
 
 namespace gradus {
 
-void check_same_kind(std::string_view op, const Tensor& a, const Tensor& b);  // dtype and device; error otherwise
+void check_same_device(std::string_view op, const Tensor& a, const Tensor& b);  // error otherwise
+void check_same_kind(std::string_view op, const Tensor& a, const Tensor& b);    // dtype and device; error otherwise
 
 // ---- one input
 

@@ -22,5 +22,7 @@ void check_indices(std::string_view op, std::string_view what, const Tensor& ind
                    const Index* ignored = nullptr);
 // i32 or i64 as i64; a copy only for i32.
 Tensor as_index(std::string_view op, const Tensor& indices);
+// gather of what is known to be right: not recorded, nothing checked.
+Tensor gathered(const Tensor& x, int axis, const Tensor& index);
 
 }  // namespace gradus

@@ -1,9 +1,11 @@
-// How a formula reaches a device. The only file that will know about kernels: everything above it states what happens for
-// one element or one row, and the same source is a loop here and a kernel under nvcc.
+// How a formula reaches a device. The only file above cuda/ that knows about kernels: everything else states what happens
+// for one element or one row, and the same source is a loop here and a kernel on a GPU.
 //
 //   launch(device, n, body)          body(i)        for i in 0..n
 //   launch_grid(device, R, C, body)  body(r, c)     for all r, c; c runs fastest
 //   launch_rows(device, R, n, body)  body(r, team)  for each row r of n elements; the team works on the row together
+//   launch_scan(device, n, body)     running totals: store(i, load(0) + ... + load(i)), + being body.join; or from the end
+//   find_first(device, n, test)      the least i with test(i), or -1: for checking labels
 //
 // Bodies are named structs with a HD operator(), not lambdas: nvcc does not take a lambda inside a generic lambda.
 #pragma once
@@ -13,7 +15,7 @@
 #include "engine/parallel.h"
 #include "ops/vector_math.h"
 
-#ifdef __CUDACC__
+#if defined(__CUDACC__) || defined(GRADUS_EMULATED)
 #include "cuda/launch.cuh"
 #endif
 
@@ -22,6 +24,8 @@ namespace gradus {
 // On the CPU a team is one thread. Sums and maxima run in vector lanes; their order depends on the machine's vector width,
 // never on the number of threads.
 struct CpuTeam {
+  static constexpr bool alone = true;
+  template <class T> HD const T* stage(Index, const T* x) const { return x; }  // a row that is read several times
   template <class F> HD void each(Index n, F f) const {
 #pragma omp simd
     for (Index j = 0; j < n; ++j) f(j);
@@ -65,13 +69,16 @@ struct CpuTeam {
     return 0;
   }
   HD bool leads() const { return true; }  // the one that writes what there is one of per row
+  HD void sync() const {}                 // between a write and another thread's read
+  HD int rank() const { return 0; }       // of this thread in the team
+  HD int size() const { return 1; }
 };
 
-template <class Body> void launch(Device& device, Index n, const Body& body) {
-#ifdef __CUDACC__
-  if (!device.is_cpu()) return cuda::launch(device, n, body);
+template <class Body> void launch(Device& device, Index n, const Body& body, UserLine line = user_line()) {
+#if defined(__CUDACC__) || defined(GRADUS_EMULATED)
+  if (!device.is_cpu()) return cuda::launch(device, n, body, line);
 #endif
-  (void)device;
+  (void)device, (void)line;
   parallel_for(n, serial_below, [&](Index begin, Index end) {
     const Body f = body;  // a local copy: its pointers stay in registers
 #pragma omp simd
@@ -79,11 +86,12 @@ template <class Body> void launch(Device& device, Index n, const Body& body) {
   });
 }
 
-template <class Body> void launch_grid(Device& device, Index rows, Index columns, const Body& body) {
-#ifdef __CUDACC__
-  if (!device.is_cpu()) return cuda::launch_grid(device, rows, columns, body);
+template <class Body>
+void launch_grid(Device& device, Index rows, Index columns, const Body& body, UserLine line = user_line()) {
+#if defined(__CUDACC__) || defined(GRADUS_EMULATED)
+  if (!device.is_cpu()) return cuda::launch_grid(device, rows, columns, body, line);
 #endif
-  (void)device;
+  (void)device, (void)line;
   if (columns == 0) return;
   parallel_for(rows * columns, serial_below, [&](Index begin, Index end) {
     const Body f = body;
@@ -96,15 +104,47 @@ template <class Body> void launch_grid(Device& device, Index rows, Index columns
   });
 }
 
-template <class Body> void launch_rows(Device& device, Index rows, Index length, const Body& body) {
-#ifdef __CUDACC__
-  if (!device.is_cpu()) return cuda::launch_rows(device, rows, length, body);
+template <class Body>
+void launch_rows(Device& device, Index rows, Index length, const Body& body, UserLine line = user_line()) {
+#if defined(__CUDACC__) || defined(GRADUS_EMULATED)
+  if (!device.is_cpu()) return cuda::launch_rows(device, rows, length, body, line);
 #endif
-  (void)device;
+  (void)device, (void)line;
   parallel_for(rows, std::max<Index>(1, serial_below / 4 / std::max<Index>(1, length)), [&](Index begin, Index end) {
     const Body f = body;
     for (Index r = begin; r < end; ++r) f(r, CpuTeam{});
   });
+}
+
+// Body: using Value (trivially copyable), load(i), join(a, b) associative, store(i, total). A running total has the
+// rounding of its blocks, which are the same in every run.
+enum class ScanFrom : bool { begin, end };
+template <class Body>
+void launch_scan(Device& device, Index n, const Body& body, ScanFrom from = ScanFrom::begin,
+                 UserLine line = user_line()) {
+#if defined(__CUDACC__) || defined(GRADUS_EMULATED)
+  if (!device.is_cpu()) return cuda::launch_scan(device, n, body, from == ScanFrom::end, line);
+#endif
+  (void)device, (void)line;
+  if (n == 0) return;
+  const Index first = from == ScanFrom::begin ? 0 : n - 1, step = from == ScanFrom::begin ? 1 : -1;
+  typename Body::Value total = body.load(first);
+  body.store(first, total);
+  for (Index k = 1, i = first + step; k < n; ++k, i += step) {
+    total = body.join(total, body.load(i));
+    body.store(i, total);
+  }
+}
+
+template <class Test> Index find_first(Device& device, Index n, const Test& test, UserLine line = user_line()) {
+#if defined(__CUDACC__) || defined(GRADUS_EMULATED)
+  if (!device.is_cpu()) return cuda::find_first(device, n, test, line);
+#endif
+  (void)device, (void)line;
+  for (Index i = 0; i < n; ++i) {
+    if (test(i)) return i;
+  }
+  return -1;
 }
 
 }  // namespace gradus

@@ -23,8 +23,9 @@ template <class T> struct LayerNormForward {
   T eps;
   const T *x, *weight, *bias;  // weight and bias may be null
   T *y, *mean, *scale;
+  std::size_t staging_bytes() const { return std::size_t(n) * sizeof(T); }
   template <class Team> HD void operator()(Index r, Team team) const {
-    const T *row = x + r * n, *w = weight, *b = bias;
+    const T *row = team.stage(n, x + r * n), *w = weight, *b = bias;
     T* out = y + r * n;
     const T m = team.template sum<T>(n, [=](Index j) { return row[j]; }) / T(n);
     const T v = team.template sum<T>(n, [=](Index j) { return (row[j] - m) * (row[j] - m); }) / T(n);
@@ -62,6 +63,23 @@ template <class T> struct TimesNormalized {
   }
 };
 
+// On a GPU: dweight and dbias of every parts-th row, for each column; one pass over dy and x for both.
+template <class T> struct ParameterParts {
+  Index rows, n, parts;
+  const T *dy, *x, *mean, *scale;
+  T *dweight, *dbias;  // [parts,n]
+  HD void operator()(Index part, Index c) const {
+    T w = 0, b = 0;
+    for (Index r = part; r < rows; r += parts) {
+      const T g = dy[r * n + c];
+      w += g * (x[r * n + c] - mean[r]) * scale[r];
+      b += g;
+    }
+    dweight[part * n + c] = w;
+    dbias[part * n + c] = b;
+  }
+};
+
 struct LayerNorm final : Op {
   double eps;
   Tensor mean, scale;  // [rows]
@@ -89,13 +107,28 @@ struct LayerNorm final : Op {
         launch_rows(x.device(), rows, n,
                     LayerNormBackward<T>{n, dy.data<T>(), x.data<T>(), kept<T>(in[1]), m, s, dx.into(0).data_mut<T>()});
       }
-      if (dx.wants(1)) {
+      if (!x.device().is_cpu()) {
+        if (dx.wants(1) || dx.wants(2)) parameters_on_device<T>(dy, x, dx);
+      } else if (dx.wants(1)) {
         Tensor product = empty(dy.shape(), dy.dtype(), dy.device());
         launch_grid(x.device(), rows, n, TimesNormalized<T>{n, dy.data<T>(), x.data<T>(), m, s, product.data_mut<T>()});
         dx.add(1, summed_to(product, dx.shape(1)));
       }
     });
-    if (dx.wants(2)) dx.add(2, summed_to(dy, dx.shape(2)));
+    if (dx.wants(2) && x.device().is_cpu()) dx.add(2, summed_to(dy, dx.shape(2)));
+  }
+
+ private:
+  template <class T> void parameters_on_device(const Tensor& dy, const Tensor& x, Out dx) const {
+    const Index n = x.size(-1), rows = mean.numel();
+    // Enough parts for all of the device, of at least 32 rows each.
+    const Index parts = std::clamp<Index>((Index(1) << 17) / std::max<Index>(1, n), 1, (rows + 31) / 32 + 1);
+    Tensor dweight = empty({parts, n}, x.dtype(), x.device()), dbias = empty({parts, n}, x.dtype(), x.device());
+    launch_grid(x.device(), parts, n,
+                ParameterParts<T>{rows, n, parts, dy.data<T>(), x.data<T>(), mean.data<T>(), scale.data<T>(),
+                                  dweight.data_mut<T>(), dbias.data_mut<T>()});
+    if (dx.wants(1)) dx.add(1, summed_to(dweight, dx.shape(1)));
+    if (dx.wants(2)) dx.add(2, summed_to(dbias, dx.shape(2)));
   }
 };
 

@@ -12,8 +12,7 @@
 namespace gradus {
 namespace {
 
-// x is seen as [outer, n, inner] with n reduced.
-// inner = 1: each row is a team's sum. inner > 1: rows are added onto y one after the other, columns side by side.
+// x is seen as [outer, n, inner] with n reduced. inner = 1: each row is a team's sum.
 template <class T> struct SumRow {
   const T* x;
   Index n;
@@ -25,16 +24,35 @@ template <class T> struct SumRow {
   }
 };
 
-template <class T> struct SumColumns {
+// Part p of the n rows is every parts-th row from p on: neighbouring threads read neighbouring elements, however few columns
+// there are. y [outer, parts, inner]
+template <class T> struct SumParts {
   const T* x;
-  Index n, inner;
+  Index n, inner, parts;
   T* y;
   HD void operator()(Index o, Index c) const {
+    const T* from = x + o * n * inner + c;
     T s = 0;
-    for (Index j = 0; j < n; ++j) s += x[(o * n + j) * inner + c];
-    y[o * inner + c] = s;
+    for (Index j = c / inner; j < n; j += parts, from += parts * inner) s += *from;
+    y[o * parts * inner + c] = s;
   }
 };
+
+// On a GPU: parts, until what is left per sum is short; each time with threads enough for the whole device. Where which
+// term is added depends on the sizes alone.
+template <class T> void sum_on_device(const Tensor& x, Index outer, Index n, Index inner, T* y) {
+  constexpr Index short_sum = 128, long_row = 8192, part_length = 64, enough_threads = Index(1) << 18;
+  Device& device = x.device();
+  const T* in = x.data<T>();
+  if (inner == 1 && n > 32 && (n <= long_row || outer > 1024))
+    return launch_rows(device, outer, n, SumRow<T>{in, n, y});
+  const Index most = std::max<Index>(1, enough_threads / std::max<Index>(1, outer * inner));
+  const Index parts = n <= short_sum ? 1 : std::min(most, (n + part_length - 1) / part_length);
+  if (parts == 1) return launch_grid(device, outer, inner, SumParts<T>{in, n, inner, 1, y});
+  Tensor partial = empty({outer, parts, inner}, x.dtype(), device);
+  launch_grid(device, outer, parts * inner, SumParts<T>{in, n, inner, parts, partial.data_mut<T>()});
+  sum_on_device<T>(partial, outer, parts, inner, y);
+}
 
 // On the CPU a column sum runs along rows, so that memory is read in order. It adds blocks of rows first, as block_sum does:
 // in f32 a single running sum of ones would stop at 2^24.
@@ -195,10 +213,7 @@ Tensor summed_over(const Tensor& x, int first, int last) {
   dispatch_float("sum", x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.data_mut<T>();
-    if (!x.device().is_cpu()) {
-      if (inner == 1) return launch_rows(x.device(), outer, n, SumRow<T>{in, n, out});
-      return launch_grid(x.device(), outer, inner, SumColumns<T>{in, n, inner, out});
-    }
+    if (!x.device().is_cpu()) return sum_on_device<T>(x, outer, n, inner, out);
     if (inner != 1) return sum_columns_on_cpu(in, outer, n, inner, out);
     if (n <= sum_block) return launch_rows(x.device(), outer, n, SumRow<T>{in, n, out});
     for (Index o = 0; o < outer; ++o) out[o] = block_sum<T>(n, [row = in + o * n](Index i) { return row[i]; });

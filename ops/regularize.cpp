@@ -63,6 +63,9 @@ struct ScaleGradient {
 Tensor dropout(At x, double p, Rng& rng) {
   if (!(p >= 0 && p < 1)) fail("dropout", "needs 0 <= p < 1, got " + std::to_string(p));
   if (p == 0) return x;
+  if (x->device().capturing()) {
+    fail("dropout", "a captured step would drop the same elements at each replay; capture without dropout");
+  }
   // A Philox block serves two positions of the generator (engine/random.h): start at an even one.
   rng.seek(rng.position() + rng.position() % 2);
   const std::uint64_t first = rng.take(std::uint64_t(x->numel() + 3) / 4 * 2);

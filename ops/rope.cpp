@@ -20,6 +20,25 @@ template <class T> struct Rotate {
   }
 };
 
+// Angle p_t theta_i, theta_i = base^(-i / half): in double, for large positions lose digits in f32.
+struct Theta {
+  double base;
+  Index half;
+  double* theta;
+  HD void operator()(Index i) const { theta[i] = std::pow(base, -double(i) / double(half)); }
+};
+template <class T> struct Angles {
+  const Index* positions;
+  const double* theta;
+  Index half;
+  T *cosine, *sine;
+  HD void operator()(Index t, Index i) const {
+    const double angle = double(positions[t]) * theta[i];
+    cosine[t * half + i] = T(std::cos(angle));
+    sine[t * half + i] = T(std::sin(angle));
+  }
+};
+
 struct Rope final : Op {
   Constant positions;  // i64 [T]
   double base;
@@ -27,21 +46,17 @@ struct Rope final : Op {
   const char* name() const override { return "rope"; }
   Keep keep() const override { return Keep::nothing; }
 
-  // Angles in double, for large positions lose digits in f32.
   void run(const Tensor& x, Tensor& y, double sign, bool add) const {
     const Index time = x.size(-2), half = x.size(-1) / 2;
-    Tensor cosine = empty({time, half}, x.dtype(), x.device()), sine = empty({time, half}, x.dtype(), x.device());
+    Device& device = x.device();
+    Tensor cosine = empty({time, half}, x.dtype(), device), sine = empty({time, half}, x.dtype(), device);
+    Tensor theta = empty({half}, DType::f64, device);
+    launch(device, half, Theta{base, half, theta.data_mut<double>()});
     dispatch_float("rope", x.dtype(), [&]<class T>() {
       T *c = cosine.data_mut<T>(), *s = sine.data_mut<T>();
       const Index* p = positions.get(name()).data<Index>();
-      for (Index i = 0; i < half; ++i) {
-        const double theta = std::pow(base, -double(i) / double(half));
-        for (Index t = 0; t < time; ++t) {
-          c[t * half + i] = T(std::cos(double(p[t]) * theta));
-          s[t * half + i] = T(std::sin(double(p[t]) * theta));
-        }
-      }
-      launch_grid(x.device(), half ? x.numel() / (2 * half) : 0, half,
+      launch_grid(device, time, half, Angles<T>{p, theta.data<double>(), half, c, s});
+      launch_grid(device, half ? x.numel() / (2 * half) : 0, half,
                   Rotate<T>{x.data<T>(), c, s, time, half, T(sign), add, y.data_mut<T>()});
     });
   }
@@ -61,10 +76,11 @@ struct Rope final : Op {
 Tensor rope(At x, const Tensor& positions, double base) {
   if (x->rank() < 2 || x->size(-1) % 2) fail("rope", "needs [..,T,D] with an even D, got " + x->describe());
   if (!(base > 0)) fail("rope", "needs a positive base, got " + std::to_string(base));
-  const Tensor index = positions ? as_index("rope", positions) : arange(x->size(-2), DType::i64);
+  const Tensor index = positions ? as_index("rope", positions) : arange(x->size(-2), DType::i64, x->device());
   if (index.shape() != Shape{x->size(-2)}) {
     fail("rope", "needs one position per row: " + index.describe() + " for " + x->describe());
   }
+  check_same_device("rope", x, index);
   return apply(Rope(index, base), x);
 }
 

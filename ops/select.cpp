@@ -143,13 +143,14 @@ Tensor greater(const Tensor& a, const Tensor& b) { return compare("greater", b, 
 Tensor greater_equal(const Tensor& a, const Tensor& b) { return compare("greater_equal", b, a, LessEqual{}); }
 Tensor equal(const Tensor& a, const Tensor& b) { return compare("equal", a, b, Equal{}); }
 Tensor not_equal(const Tensor& a, const Tensor& b) { return compare("not_equal", a, b, NotEqual{}); }
-Tensor logical_not(const Tensor& mask) { return equal(mask, zeros({}, mask.dtype())); }
+Tensor logical_not(const Tensor& mask) { return equal(mask, zeros({}, mask.dtype(), mask.device())); }
 Tensor logical_and(const Tensor& a, const Tensor& b) { return compare("logical_and", a, b, Both{}); }
 Tensor logical_or(const Tensor& a, const Tensor& b) { return compare("logical_or", a, b, Either{}); }
 
 Tensor where(const Tensor& mask, At a, const Tensor& b) {
   check_mask("where", mask);
   check_same_kind("where", a, b);
+  check_same_device("where", mask, a);
   const Shape shape = broadcast("where", mask.shape(), broadcast("where", a->shape(), b.shape()));
   const Tensor wide_a = a->shape() == shape ? a.tensor : broadcast_to(a, shape);
   const Tensor wide_b = b.shape() == shape ? b : broadcast_to(At(b, a.line), shape);
@@ -158,6 +159,7 @@ Tensor where(const Tensor& mask, At a, const Tensor& b) {
 
 Tensor masked_fill(At x, const Tensor& mask, double value) {
   check_mask("masked_fill", mask);
+  check_same_device("masked_fill", x, mask);
   if (broadcast("masked_fill", x->shape(), mask.shape()) != x->shape()) {
     fail("masked_fill", "mask " + mask.describe() + " is larger than " + x->describe());
   }

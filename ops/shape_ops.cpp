@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "ops/launch.h"
+#include "ops/elementwise.h"
 #include "ops/strided.h"
 
 namespace gradus {
@@ -71,7 +71,7 @@ struct Pad final : Op {
   bool makes_infinity() const override { return true; }
   Tensor forward(In in) override {
     const Tensor& x = in[0];
-    Tensor y = full(x.shape().with(axis, before + x.shape()[axis] + after), value, x.dtype());
+    Tensor y = full(x.shape().with(axis, before + x.shape()[axis] + after), value, x.dtype(), x.device());
     copy_block(x, 0, y, before, axis, x.shape()[axis]);
     return y;
   }
@@ -95,6 +95,7 @@ struct Cat final : Op {
         fail("cat",
              "tensors differ beyond axis " + std::to_string(axis) + ": " + in[0].describe() + " and " + x.describe());
       }
+      check_same_device("cat", in[0], x);
       sizes.push_back(x.shape()[axis]);
       total += sizes.back();
     }

@@ -12,4 +12,7 @@ struct Sorted {
 };
 Sorted sort(const Tensor& x, int axis, bool descending = false);
 
+// argsort of indices i64 [K] that all lie in 0..n-1: on a GPU as many passes as n has bytes.
+Tensor argsort_indices(const Tensor& indices, Index n);
+
 }  // namespace gradus

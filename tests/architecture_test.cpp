@@ -121,6 +121,8 @@ TEST_SUITE("architecture") {
       for (const Source& source : sources({folder})) {
         for (const std::string& target : quoted_after(source, "#include ")) {
           if (source.path == "ops/launch.h" && target == "cuda/launch.cuh") continue;  // kernels come in here only
+          if (source.path == "ops/sort.cpp" && target == "cuda/sort.h")
+            continue;  // and sorting, which is no kernel of ours
           CHECK_MESSAGE(allowed.contains(target.substr(0, target.find('/'))), source.path, " includes ", target);
         }
       }
@@ -150,7 +152,10 @@ TEST_SUITE("architecture") {
     }
     const Names written = names_of_ops();
     CHECK(written.size() > 60);
-    for (const std::string& name : written) CHECK_MESSAGE(recorded.contains(name), "no case for ", name);
+    for (const std::string& name : written) {
+      if (name == "to_device") continue;  // needs a second device: tests/cuda/device_test.cpp
+      CHECK_MESSAGE(recorded.contains(name), "no case for ", name);
+    }
   }
 
   TEST_CASE("a file is one idea: more than 300 lines are listed, more than 400 are an error") {

@@ -4,12 +4,13 @@
 #include <cmath>
 
 #include "engine/backward.h"
+#include "losses/combine/gram_rows.h"
 #include "losses/combine/tasks.h"
 
 namespace gradus {
 namespace {
 
-// ---- on the gradients themselves, as the formulas say
+// ---- on the gradients themselves, as the formulas say; on a copy of them on the CPU
 
 using Row = std::vector<double>;
 
@@ -78,90 +79,48 @@ Row shortest_point(const std::vector<Row>& g, std::size_t P) {
   return best;
 }
 
-Tensor as_direction(const Row& d, const Tensor& g) { return tensor(d, {g.size(1)}, g.dtype()); }
+Tensor as_direction(const Row& d, const Tensor& g) { return tensor(d, {g.size(1)}, g.dtype(), g.device()); }
 
 // ---- on the inner products
 
-// Of row k: its greatest |entry|, and its length in units of that. A row of zeros has 1 and 0.
-template <class T> struct RowLength {
-  const T* g;
-  Index P;
-  double *greatest, *length;
-  template <class Team> HD void operator()(Index k, Team team) const {
-    const T* row = g + k * P;
-    const double m =
-        team.template max<double>(P, [=](Index p) { return row[p] < 0 ? -double(row[p]) : double(row[p]); });
-    const double unit = m > 0 ? m : 1;
-    const double square = team.template sum<double>(P, [=](Index p) {
-      const double v = double(row[p]) / unit;
-      return v * v;
-    });
-    if (team.leads()) {
-      greatest[k] = unit;
-      length[k] = std::sqrt(square);
-    }
-  }
-};
-
-// y_ij = <g_i, g_j> / unit^2, for i <= j, and mirrored
-template <class T> struct InnerProducts {
-  const T* g;
-  Index K, P;
-  double unit;
-  double* gram;
-  template <class Team> HD void operator()(Index ij, Team team) const {
-    const Index i = ij / K, j = ij % K;
-    if (i > j) return;
-    const T *a = g + i * P, *b = g + j * P;
-    const double s = unit;
-    const double y = team.template sum<double>(P, [=](Index p) { return double(a[p]) / s * (double(b[p]) / s); });
-    if (team.leads()) gram[i * K + j] = gram[j * K + i] = y;
-  }
-};
-
-// d_p = sum_k w_k g_kp / unit_k
-template <class T> struct Combine {
-  const T* g;
-  const double *w, *unit;
-  Index K, P;
-  T* d;
-  HD void operator()(Index p) const {
-    double s = 0;
-    for (Index k = 0; k < K; ++k) s += w[k] == 0 ? 0. : w[k] * (double(g[k * P + p]) / unit[k]);
-    d[p] = T(s);
-  }
-};
+Tensor ones_on(const Tensor& g, const Shape& shape) { return ones(shape, DType::f64, g.device()); }
+Tensor numbers_on(const Tensor& g, const Shape& shape) { return empty(shape, DType::f64, g.device()); }
 
 struct RowLengths {
   Tensor greatest, length;  // f64 [K]
 };
 RowLengths row_lengths(const Tensor& g) {
-  const Index K = g.size(0), P = g.size(1);
-  RowLengths r{empty({K}, DType::f64, g.device()), empty({K}, DType::f64, g.device())};
+  const Index K = g.size(0), P = g.size(1), chunks = chunks_of(P);
+  RowLengths r{numbers_on(g, {K}), numbers_on(g, {K})};
+  Tensor greatest = numbers_on(g, {chunks, K}), square = numbers_on(g, {chunks, K});
+  double *m = greatest.data_mut<double>(), *s = square.data_mut<double>();
   dispatch_float("task_grads", g.dtype(), [&]<class T>() {
-    launch_rows(g.device(), K, P,
-                RowLength<T>{g.data<T>(), P, r.greatest.data_mut<double>(), r.length.data_mut<double>()});
+    launch_rows(g.device(), chunks * K, std::min(P, chunk_length), ChunkLength<T>{g.data<T>(), K, P, m, s});
   });
+  launch_rows(g.device(), K, chunks,
+              RowLength{K, chunks, m, s, r.greatest.data_mut<double>(), r.length.data_mut<double>()});
   return r;
 }
 
-Tensor scaled_gram(const Tensor& g, double unit) {
-  const Index K = g.size(0), P = g.size(1);
-  Tensor gram = empty({K, K}, DType::f64, g.device());
+Tensor scaled_gram(const Tensor& g, const Tensor& unit) {
+  const Index K = g.size(0), P = g.size(1), chunks = chunks_of(P);
+  Tensor gram = numbers_on(g, {K, K}), part = numbers_on(g, {chunks, K, K});
+  double* sums = part.data_mut<double>();
   dispatch_float("task_grads", g.dtype(), [&]<class T>() {
-    launch_rows(g.device(), K * K, P, InnerProducts<T>{g.data<T>(), K, P, unit, gram.data_mut<double>()});
+    launch_rows(g.device(), chunks * K * K, std::min(P, chunk_length),
+                ChunkProduct<T>{g.data<T>(), K, P, unit.data<double>(), sums});
   });
+  launch_rows(g.device(), K * K, chunks, InnerProduct{K, chunks, sums, gram.data_mut<double>()});
   return gram;
 }
 
 // The Gram matrix in units of the greatest entry of all: no product of entries overflows.
 Tensor unit_gram(const Tensor& g) {
   const RowLengths rows = row_lengths(g);
-  double unit = 0;
-  for (Index k = 0; k < g.size(0); ++k) {
-    if (value_at(rows.length, k) > 0) unit = std::max(unit, value_at(rows.greatest, k));
-  }
-  return scaled_gram(g, unit > 0 ? unit : 1);
+  Tensor unit = numbers_on(g, {1});
+  launch(g.device(), 1,
+         CommonUnit{g.size(0), rows.greatest.data<double>(), rows.length.data<double>(), unit.data_mut<double>()});
+  return scaled_gram(g, unit);
 }
 
 Tensor combined(const Tensor& g, const Tensor& w, const Tensor& unit) {
@@ -188,9 +147,9 @@ Tensor grad_norm_direction(const Tensor& task_grads, GradientBalanceOptions o) {
     return as_direction(unit_sum(rows_of(task_grads), std::size_t(task_grads.size(1))), task_grads);
   }
   const RowLengths rows = row_lengths(task_grads);
-  std::vector<double> w = rows.length.to_vector();
-  for (double& v : w) v = v == 0 ? 0 : 1 / v;
-  return combined(task_grads, tensor(w, DType::f64), rows.greatest);
+  Tensor w = numbers_on(task_grads, rows.length.shape());
+  launch(w.device(), w.numel(), Reciprocal{rows.length.data<double>(), w.data_mut<double>()});
+  return combined(task_grads, w, rows.greatest);
 }
 
 Tensor pcgrad(const Tensor& task_grads, PcGradOptions o) {
@@ -198,7 +157,7 @@ Tensor pcgrad(const Tensor& task_grads, PcGradOptions o) {
   if (o.form == Form::definition) {
     return as_direction(projected_sum(rows_of(task_grads), std::size_t(task_grads.size(1)), o), task_grads);
   }
-  return combined(task_grads, pcgrad_weights(unit_gram(task_grads), o), ones({task_grads.size(0)}, DType::f64));
+  return combined(task_grads, pcgrad_weights(unit_gram(task_grads), o), ones_on(task_grads, {task_grads.size(0)}));
 }
 
 Tensor mgda(const Tensor& task_grads, GradientBalanceOptions o) {
@@ -206,12 +165,12 @@ Tensor mgda(const Tensor& task_grads, GradientBalanceOptions o) {
   if (o.form == Form::definition) {
     return as_direction(shortest_point(rows_of(task_grads), std::size_t(task_grads.size(1))), task_grads);
   }
-  return combined(task_grads, mgda_weights(unit_gram(task_grads)), ones({task_grads.size(0)}, DType::f64));
+  return combined(task_grads, mgda_weights(unit_gram(task_grads)), ones_on(task_grads, {task_grads.size(0)}));
 }
 
 Tensor gram_matrix(const Tensor& task_grads) {
   check_gradients("gram_matrix", task_grads);
-  return scaled_gram(task_grads, 1);
+  return scaled_gram(task_grads, ones_on(task_grads, {1}));
 }
 
 Tensor task_gradients(const Tensor& losses, const std::vector<Tensor>& shared) {

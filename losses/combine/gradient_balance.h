@@ -21,6 +21,8 @@
 // Zeros. A task with gradient 0 is left out of the first two sums, never 0/0; for mgda it makes d = 0, since that
 //   task can only get worse. Opposite unit gradients cancel: d = 0. Everything is scaled by the greatest entry, so
 //   1e200 is no overflow; sums run in double. A NaN or an infinity gives NaN.
+// Devices. On a GPU the gradients stay there: pcgrad and mgda read the K x K matrix G on the CPU and send back K weights.
+//   (Form::definition copies the gradients themselves to the CPU.)
 // Elsewhere. LibMTL, TorchJD (Python only): PCGrad projects in random order, MGDA by Frank-Wolfe steps.
 #pragma once
 #include "losses/combine/gram_weights.h"

@@ -3,9 +3,12 @@
 #include <cmath>
 
 #include "engine/backward.h"
+#include "losses/combine/chunks.h"
 #include "losses/combine/tasks.h"
+#include "losses/distance/checks.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
+#include "ops/select.h"
 
 namespace gradus {
 namespace {
@@ -21,7 +24,8 @@ struct Pace {
 
 Tensor definition(const Tensor& weights, const Pace& p, double alpha) {
   const Tensor ratio = p.losses / p.init, average = mean(ratio);
-  const Tensor r = average.item() == 0 ? ones(ratio.shape(), ratio.dtype()) : ratio / average;
+  const Tensor over = equal(average, zeros({}, average.dtype(), average.device()));  // no task has anything left
+  const Tensor r = masked_fill(ratio / masked_fill(average, over, 1), over, 1);
   const Tensor target = mean(p.weights * p.norms) * pow(r, alpha);
   return sum(abs(weights * p.norms - target));
 }
@@ -125,31 +129,67 @@ Tensor gradnorm(At weights, const Tensor& grad_norms, const Tensor& losses, cons
   return gap(weights, {weights->detach(), grad_norms.detach(), losses.detach(), init_losses.detach()}, o);
 }
 
+namespace {
+
+// The squares of one chunk of a gradient added up, in double.
+template <class T> struct ChunkSquare {
+  Index n;
+  const T* g;
+  double* sums;
+  template <class Team> HD void operator()(Index b, Team team) const {
+    const Chunk c = chunk(b, n);
+    const T* v = g + c.begin;
+    const double s = team.template sum<double>(c.length, [=](Index i) { return double(v[i]) * double(v[i]); });
+    if (team.leads()) sums[b] = s;
+  }
+};
+
+template <class T> struct RootOfSum {
+  Index n;
+  const double* terms;
+  T* y;
+  template <class Team> HD void operator()(Index, Team team) const {
+    const double* t = terms;
+    const double s = team.template sum<double>(n, [=](Index i) { return t[i]; });
+    if (team.leads()) *y = T(std::sqrt(s));
+  }
+};
+
+struct NotPositive {
+  HD bool operator()(double v) const { return !(v > 0); }
+};
+
+}  // namespace
+
 Tensor gradient_norms(const Tensor& losses, const std::vector<Tensor>& shared) {
   check_tasks("gradient_norms", losses);
-  Tensor norms = zeros(losses.shape(), losses.dtype());
+  Index chunks = 0;
+  for (const Tensor& w : shared) chunks += chunks_of(w.numel());
+  Device& device = losses.device();
+  Tensor norms = empty(losses.shape(), losses.dtype(), device), squares = empty({chunks}, DType::f64, device);
   for (Index k = 0; k < losses.numel(); ++k) {
-    double square_sum = 0;
+    double* to = squares.data_mut<double>();
     for (const Tensor& g : grad(losses[k], shared, Retain::yes)) {
       dispatch_float("gradient_norms", g.dtype(), [&]<class T>() {
-        const T* v = g.data<T>();
-        square_sum += block_sum<double>(g.numel(), [v](Index i) { return double(v[i]) * double(v[i]); });
+        launch_rows(device, chunks_of(g.numel()), chunk_length, ChunkSquare<T>{g.numel(), g.data<T>(), to});
       });
+      to += chunks_of(g.numel());
     }
-    set_value(norms, k, std::sqrt(square_sum));
+    dispatch_float("gradient_norms", norms.dtype(), [&]<class T>() {
+      launch_rows(device, 1, chunks, RootOfSum<T>{chunks, squares.data<double>(), norms.data_mut<T>() + k});
+    });
   }
   return norms;
 }
 
 Tensor renormalised(const Tensor& weights) {
   check_tasks("renormalised", weights);
-  double total = 0;
-  for (const double w : weights.to_vector()) total += w;
-  if (!(total > 0)) {
+  const Tensor w = weights.detach(), total = sum(w.to(DType::f64));
+  if (first_bad(total, NotPositive{}) >= 0) {
     fail("renormalised",
-         "the weights must have a sum > 0, got " + std::to_string(total) + "; lower their learning rate");
+         "the weights must have a sum > 0, got " + std::to_string(total.item()) + "; lower their learning rate");
   }
-  return weights.detach() * (double(weights.numel()) / total);
+  return w * (double(w.numel()) / total).to(w.dtype());
 }
 
 // ---- for the table of losses

@@ -140,16 +140,16 @@ Tensor pcgrad_weights(const Tensor& gram, const PcGradOptions& o) {
     }
     for (std::size_t i = 0; i < G.K; ++i) w[i] += c[i];
   }
-  return tensor(w, DType::f64);
+  return tensor(w, DType::f64, gram.device());
 }
 
 Tensor mgda_weights(const Tensor& gram) {
   const Gram G = checked("mgda", gram);
   std::vector<double> w(G.K, 0);
-  if (G.K == 0) return tensor(w, DType::f64);
+  if (G.K == 0) return tensor(w, DType::f64, gram.device());
   std::size_t shortest = 0;
   for (std::size_t k = 0; k < G.K; ++k) {
-    if (!std::isfinite(G(k, k))) return full({Index(G.K)}, std::nan(""), DType::f64);
+    if (!std::isfinite(G(k, k))) return full({Index(G.K)}, std::nan(""), DType::f64, gram.device());
     if (G(k, k) < G(shortest, shortest)) shortest = k;
   }
   w[shortest] = 1;
@@ -158,7 +158,7 @@ Tensor mgda_weights(const Tensor& gram) {
     const std::size_t k = farthest_behind(G, w);
     if (k == G.K || w[k] > 0 || !descend(G, k, w)) break;
   }
-  return tensor(w, DType::f64);
+  return tensor(w, DType::f64, gram.device());
 }
 
 }  // namespace gradus

@@ -1,7 +1,7 @@
 // PCGrad and MGDA on the inner products of the task gradients alone: G = g g^T [K,K] -> weights [K] of d = w^T g.
 //
 // For those who hold a Gram matrix and not the gradients; gradient_balance.h derives both and does the rest. Scaling G
-// changes no weight. In f64, K x K only.
+// changes no weight. In f64, K x K only, so both read a copy of G on the CPU; w goes to where G is.
 #pragma once
 #include "engine/tensor.h"
 #include "ops/form.h"

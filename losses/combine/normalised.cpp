@@ -1,8 +1,9 @@
 #include "losses/combine/normalised.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "losses/combine/tasks.h"
+#include "losses/distance/checks.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
 #include "ops/select.h"
@@ -13,7 +14,7 @@ namespace {
 
 // ---- on the tape
 
-Tensor is_zero(const Tensor& x) { return equal(x, zeros({}, x.dtype())); }
+Tensor is_zero(const Tensor& x) { return equal(x, zeros({}, x.dtype(), x.device())); }
 
 Tensor definition(const Tensor& losses, const Tensor& reference) {
   const Tensor over = is_zero(reference);  // [K]
@@ -38,15 +39,38 @@ Tensor divided(At losses, const Tensor& reference, Form form) {
 }
 
 // H(p) and Var(y) in double: two passes, so a far mean costs nothing.
+template <class T> struct Priors {
+  Index C, N;
+  const T *p, *y;
+  T* prior;  // [2]
+  template <class Team> HD void operator()(Index, Team team) const {
+    const T *q = p, *label = y;
+    const double n = N == 0 ? 1 : double(N);
+    const double H = -team.template sum<double>(C, [=](Index c) {
+      const double v = double(q[c]);
+      return v == 0 ? 0. : v * vmath::log(v);
+    });
+    const double middle = team.template sum<double>(N, [=](Index i) { return double(label[i]); }) / n;
+    const double spread = team.template sum<double>(N, [=](Index i) {
+      const double d = double(label[i]) - middle;
+      return d * d;
+    });
+    if (team.leads()) prior[0] = T(H), prior[1] = T(spread / n);
+  }
+};
+
 Tensor priors(const Tensor& p, const Tensor& y) {
-  double H = 0, mean_y = 0, var_y = 0;
-  for (const double v : p.to_vector()) H -= v == 0 ? 0 : v * std::log(v);
-  const std::vector<double> values = y.to_vector();
-  const double n = values.empty() ? 1 : double(values.size());
-  for (const double v : values) mean_y += v / n;
-  for (const double v : values) var_y += (v - mean_y) * (v - mean_y) / n;
-  return tensor({H, var_y}, p.dtype());
+  Tensor both = empty({2}, p.dtype(), p.device());
+  dispatch_float("prior_norm", p.dtype(), [&]<class T>() {
+    const Index C = p.numel(), N = y.numel();
+    launch_rows(p.device(), 1, std::max(C, N), Priors<T>{C, N, p.data<T>(), y.data<T>(), both.data_mut<T>()});
+  });
+  return both;
 }
+
+struct IsZero {
+  HD bool operator()(double v) const { return v == 0; }
+};
 
 void check_prior_arguments(const Tensor& losses, const Tensor& class_probs, const Tensor& y) {
   constexpr auto op = "prior_norm";
@@ -61,19 +85,15 @@ void check_prior_arguments(const Tensor& losses, const Tensor& class_probs, cons
   check_same_kind(op, losses, class_probs);
   check_same_kind(op, losses, y);
   check_at_least(op, "class_probs", class_probs, 0);
-  double mass = 0;
-  for (const double p : class_probs.to_vector()) mass += p;
-  if (!(std::abs(mass - 1) < 1e-4)) {
-    fail(op, "class_probs must sum to 1, got " + std::to_string(mass) + "; divide counts by their sum");
-  }
+  check_sums_to_one(op, "class_probs", class_probs, 1e-4, "divide counts by their sum");
 }
 
 }  // namespace
 
 Tensor init_norm(At losses, const Tensor& init, NormalisedOptions o) {
   check_tasks("init_norm", losses, "init", init);
-  for (const double v : init.to_vector()) {
-    if (v == 0) fail("init_norm", "an initial loss of 0 measures nothing: leave that task out, or use live_norm");
+  if (first_bad(init, IsZero{}) >= 0) {
+    fail("init_norm", "an initial loss of 0 measures nothing: leave that task out, or use live_norm");
   }
   return divided(losses, init.detach(), o.form);
 }
@@ -82,7 +102,7 @@ Tensor prior_norm(At losses, const Tensor& class_probs, const Tensor& y, Normali
   check_prior_arguments(losses, class_probs, y);
   const Tensor p = class_probs.detach(), labels = y.detach();
   if (o.form == Form::closed) return divided(losses, priors(p, labels), o.form);
-  return definition(losses, stack({entropy(p), labels.numel() ? var(labels, 0, 0) : zeros({}, p.dtype())}));
+  return definition(losses, stack({entropy(p), labels.numel() ? var(labels, 0, 0) : zeros({}, p.dtype(), p.device())}));
 }
 
 Tensor live_norm(At losses, NormalisedOptions o) {

@@ -1,6 +1,8 @@
 #include "losses/combine/tasks.h"
 
+#include "losses/distance/checks.h"
 #include "ops/arithmetic.h"
+#include "ops/reduce.h"
 
 namespace gradus {
 
@@ -25,15 +27,23 @@ void check_tasks(const char* op, const Tensor& losses, const char* what, const T
 
 namespace {
 
+struct OutOfBounds {
+  double low;
+  bool above;
+  HD bool operator()(double v) const { return v < low || (above && v == low); }
+};
+
 void check_bound(const char* op, const char* what, const Tensor& x, double low, bool above) {
-  const std::vector<double> values = x.to_vector();
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (values[i] < low || (above && values[i] == low)) {
-      fail(op, std::string(what) + " must be " + (above ? "> " : ">= ") + std::to_string(Index(low)) + ", got " +
-                   std::to_string(values[i]) + " at [" + std::to_string(i) + "] of " + x.describe());
-    }
-  }
+  const Index i = first_bad(x, OutOfBounds{low, above});
+  if (i < 0) return;
+  fail(op, std::string(what) + " must be " + (above ? "> " : ">= ") + std::to_string(Index(low)) + ", got " +
+               std::to_string(value_at(x, i)) + " at [" + std::to_string(i) + "] of " + x.describe());
 }
+
+struct NotOne {
+  double tolerance;
+  HD bool operator()(double v) const { return !(v - 1 < tolerance && 1 - v < tolerance); }
+};
 
 }  // namespace
 
@@ -41,6 +51,12 @@ void check_at_least(const char* op, const char* what, const Tensor& x, double lo
   check_bound(op, what, x, low, false);
 }
 void check_above(const char* op, const char* what, const Tensor& x, double low) { check_bound(op, what, x, low, true); }
+
+void check_sums_to_one(const char* op, const char* what, const Tensor& x, double tolerance, const char* remedy) {
+  const Tensor total = sum(x.detach().to(DType::f64));
+  if (first_bad(total, NotOne{tolerance}) < 0) return;
+  fail(op, std::string(what) + " must sum to 1, got " + std::to_string(total.item()) + "; " + remedy);
+}
 
 Tensor sample_losses(Index K, Rng& rng) { return 3 * rand({K}, rng, DType::f64) + 0.2; }
 

@@ -24,6 +24,7 @@ void check_tasks(const char* op, const Tensor& losses, const char* what, const T
 // An error that names the first entry of x that is below `low`, or equal to it where it must be above; NaN passes.
 void check_at_least(const char* op, const char* what, const Tensor& x, double low);
 void check_above(const char* op, const char* what, const Tensor& x, double low);
+void check_sums_to_one(const char* op, const char* what, const Tensor& x, double tolerance, const char* remedy);
 
 // For samples: K losses in 0.2 .. 3.2, f64.
 Tensor sample_losses(Index K, Rng& rng);

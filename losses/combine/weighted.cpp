@@ -11,7 +11,7 @@ namespace gradus {
 namespace {
 
 Tensor definition(const Tensor& losses, const Tensor& w) {
-  const Tensor off = equal(w, zeros({}, w.dtype()));  // [K]
+  const Tensor off = equal(w, zeros({}, w.dtype(), w.device()));  // [K]
   return sum(masked_fill(losses, off, 0) * w);
 }
 
@@ -33,7 +33,7 @@ Tensor total(At losses, const Tensor& weights, Form form) {
 
 Tensor weighted_sum(At losses, WeightedSumOptions o) {
   check_tasks("weighted_sum", losses);
-  if (!o.weights) return total(losses, ones(losses->shape(), losses->dtype()), o.form);
+  if (!o.weights) return total(losses, ones(losses->shape(), losses->dtype(), losses->device()), o.form);
   check_tasks("weighted_sum", losses, "weights", o.weights);
   return total(losses, o.weights, o.form);
 }
@@ -41,11 +41,7 @@ Tensor weighted_sum(At losses, WeightedSumOptions o) {
 Tensor simplex_sum(At losses, const Tensor& alpha, SimplexSumOptions o) {
   check_tasks("simplex_sum", losses, "alpha", alpha);
   check_at_least("simplex_sum", "alpha", alpha, 0);
-  double mass = 0;
-  for (const double a : alpha.to_vector()) mass += a;
-  if (!(std::abs(mass - 1) < 1e-5)) {
-    fail("simplex_sum", "alpha must sum to 1, got " + std::to_string(mass) + "; weighted_sum takes any weights");
-  }
+  check_sums_to_one("simplex_sum", "alpha", alpha, 1e-5, "weighted_sum takes any weights");
   return total(losses, alpha, o.form);
 }
 
@@ -61,7 +57,7 @@ Tensor hierarchical(At losses, HierarchicalOptions o) {
     if (std::isfinite(w)) continue;
     fail("hierarchical", std::string(option) + (std::isnan(w) ? " is NaN" : " is infinite") + "; it must be finite");
   }
-  return total(losses, tensor({o.alpha, o.beta, o.gamma, o.delta}, losses->dtype()), o.form);
+  return total(losses, tensor({o.alpha, o.beta, o.gamma, o.delta}, losses->dtype(), losses->device()), o.form);
 }
 
 // ---- for the table of losses

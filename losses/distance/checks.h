@@ -4,6 +4,7 @@
 
 #include "losses/loss.h"
 #include "ops/elementwise.h"
+#include "ops/launch.h"
 
 namespace gradus {
 
@@ -23,12 +24,25 @@ inline void check_row_pairs(std::string_view op, const Tensor& a, const Tensor& 
   if (a.rank() != 2) fail(op, "needs rows of vectors, [N,D], got " + a.describe());
 }
 
-// One label for each row of x, of any type.
+// One label for each row of x, of any type, on its device.
 inline void check_row_labels(std::string_view op, const Tensor& x, const Tensor& y) {
   if (!y) fail(op, "the labels are undefined: they were declared but never assigned");
   if (y.shape() != Shape{x.size(0)}) {
     fail(op, "needs one label for each row: rows " + x.describe() + ", labels " + y.describe());
   }
+  check_same_device(op, x, y);
+}
+
+template <class T, class Test> struct Fails {
+  Test bad;
+  const T* x;
+  HD bool operator()(Index i) const { return bad(double(x[i])); }
+};
+// The first place at which a value of x, of any type, is bad: Test has HD bool operator()(double) const. -1: none is.
+template <class Test> Index first_bad(const Tensor& x, const Test& bad) {
+  return dispatch(x.dtype(), [&]<class T>() {
+    return find_first(x.device(), x.numel(), Fails<T, Test>{bad, x.data<T>()});
+  });
 }
 
 // NaN and infinity fail too.

@@ -27,6 +27,10 @@ struct Contrastive {
   template <class T> HD T slope(T d, T y) const { return 2 * T(c) * (y * d - (1 - y) * short_of(d)); }
 };
 
+struct NoShare {
+  HD bool operator()(double y) const { return !(y >= 0 && y <= 1); }
+};
+
 }  // namespace
 
 Tensor contrastive(At x1, const Tensor& x2, const Tensor& y, ContrastiveOptions o) {
@@ -34,12 +38,9 @@ Tensor contrastive(At x1, const Tensor& x2, const Tensor& y, ContrastiveOptions 
   check_row_pairs(op, x1, x2);
   check_row_labels(op, x1, y);
   check_at_least(op, "margin", o.margin, 0);
-  for (Index r = 0; r < y.numel(); ++r) {
-    const double v = value_at(y, r);
-    if (!(v >= 0 && v <= 1)) {
-      fail(op,
-           "y must lie in [0,1], 1 for similar pairs, got " + std::to_string(v) + " at [" + std::to_string(r) + "]");
-    }
+  if (const Index r = first_bad(y, NoShare{}); r >= 0) {
+    fail(op, "y must lie in [0,1], 1 for similar pairs, got " + std::to_string(value_at(y, r)) + " at [" +
+                 std::to_string(r) + "]");
   }
   const Tensor similar = y.detach().to(x1->dtype());
   const Tensor rows = o.form == Form::definition

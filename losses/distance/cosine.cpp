@@ -29,9 +29,13 @@ struct CosineEmbedding {
   template <class T> HD T slope(T d, T y) const { return y > 0 ? T(1) : -hinge_slope(1 - d - T(margin)); }
 };
 
+struct NoSign {
+  HD bool operator()(double y) const { return y != 1 && y != -1; }
+};
+
 Tensor embedding_definition(const Tensor& x1, const Tensor& x2, const Tensor& y, double margin) {
   const Tensor c = cosine_similarity(x1, x2);  // [N]
-  return where(greater(y, zeros({}, y.dtype())), 1.0 - c, clamp(c - margin, 0, vmath::infinity<double>));
+  return where(greater(y, zeros({}, y.dtype(), y.device())), 1.0 - c, clamp(c - margin, 0, vmath::infinity<double>));
 }
 
 }  // namespace
@@ -48,11 +52,9 @@ Tensor cosine_embedding(At x1, const Tensor& x2, const Tensor& y, CosineEmbeddin
   check_row_pairs(op, x1, x2);
   check_row_labels(op, x1, y);
   if (!(o.margin >= -1 && o.margin <= 1)) fail(op, "margin must lie in [-1,1], got " + std::to_string(o.margin));
-  for (Index r = 0; r < y.numel(); ++r) {
-    const double v = value_at(y, r);
-    if (v != 1 && v != -1) {
-      fail(op, "y must be 1 (alike) or -1 (not alike), got " + std::to_string(v) + " at [" + std::to_string(r) + "]");
-    }
+  if (const Index r = first_bad(y, NoSign{}); r >= 0) {
+    fail(op, "y must be 1 (alike) or -1 (not alike), got " + std::to_string(value_at(y, r)) + " at [" +
+                 std::to_string(r) + "]");
   }
   const Tensor sign = y.detach().to(x1->dtype());
   const Tensor rows = o.form == Form::definition ? embedding_definition(x1, x2, sign, o.margin)

@@ -15,7 +15,7 @@ namespace {
 
 Tensor distance(const Tensor& x, const Tensor& M) {
   const Tensor d2 = sum(matmul(x, M) * x, {1});  // [N]
-  const Tensor same = less_equal(d2, zeros({}, d2.dtype()));
+  const Tensor same = less_equal(d2, zeros({}, d2.dtype(), d2.device()));
   return masked_fill(sqrt(masked_fill(d2, same, 1)), same, 0);
 }
 

@@ -12,12 +12,15 @@
 
 namespace gradus {
 
+// From here up a sum of squares has lost no digits to squares that vanished.
+template <class T>
+inline constexpr T least_safe_square = std::numeric_limits<T>::min() /
+                                       (std::numeric_limits<T>::epsilon() * std::numeric_limits<T>::epsilon());
+
 // |x|, x_k = f(k)
 template <class T, class Team, class F> HD T length_of(Team team, Index n, F f) {
-  constexpr T least =
-      std::numeric_limits<T>::min() / (std::numeric_limits<T>::epsilon() * std::numeric_limits<T>::epsilon());
   const T s = team.template sum<T>(n, [=](Index k) { return f(k) * f(k); });
-  if (s > least && s < vmath::infinity<T>) return std::sqrt(s);
+  if (s > least_safe_square<T> && s < vmath::infinity<T>) return std::sqrt(s);
   const T m = team.template max<T>(n, [=](Index k) { return f(k) < 0 ? -f(k) : f(k); });
   if (m != m || m == vmath::infinity<T>) return m;
   if (!(m > 0)) return 0;

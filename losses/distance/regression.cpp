@@ -33,7 +33,7 @@ struct Huber {
   static constexpr auto name = "huber";
   double delta;
   Tensor definition(const Tensor& d) const {
-    const Tensor far = abs(d), limit = full({}, delta, d.dtype());
+    const Tensor far = abs(d), limit = full({}, delta, d.dtype(), d.device());
     return where(less_equal(far, limit), 0.5 * square(d), delta * (far - delta / 2));
   }
   template <class T> HD T value(T d) const {
@@ -52,7 +52,7 @@ struct SmoothL1 {
   static constexpr auto name = "smooth_l1";
   double beta;  // > 0; 0 is mae
   Tensor definition(const Tensor& d) const {
-    const Tensor far = abs(d), limit = full({}, beta, d.dtype());
+    const Tensor far = abs(d), limit = full({}, beta, d.dtype(), d.device());
     return where(less(far, limit), square(d) * (0.5 / beta), far - beta / 2);
   }
   template <class T> HD T value(T d) const {

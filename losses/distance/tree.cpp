@@ -6,6 +6,7 @@
 #include "ops/index.h"
 #include "ops/math.h"
 #include "ops/shape_ops.h"
+#include "ops/sort.h"
 
 namespace gradus {
 namespace {
@@ -40,6 +41,32 @@ template <class T> struct WeightGradient {
   HD void operator()(Index e) const { dalpha[e] += dy[e] * gap[e]; }
 };
 
+// dh_i += sum over the edges e of node i of 2 dy_e alpha_e (h_i - h_j), in the order of the edges
+template <class T> struct NodePull {
+  Index count, n;
+  const Index *edges, *ends;  // ends [2E]: the places in `edges`, sorted by the node that stands there
+  const T *dy, *h, *alpha;    // alpha may be null
+  T* dh;
+  HD void operator()(Index i, Index k) const {
+    Index low = 0, high = 2 * count;
+    while (low < high) {
+      const Index middle = (low + high) / 2;
+      if (edges[ends[middle]] < i) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    T s = 0;
+    for (; low < 2 * count && edges[ends[low]] == i; ++low) {
+      const Index end = ends[low], e = end / 2, j = edges[end ^ 1];
+      const T g = 2 * dy[e] * (alpha ? alpha[e] : T(1));
+      if (i != j && g != 0) s += g * (h[i * n + k] - h[j * n + k]);
+    }
+    dh[i * n + k] += s;
+  }
+};
+
 // in: h, alpha or undefined, edges i64 [E,2].  y: one loss per edge.
 struct Tree final : Op {
   Tensor gap;  // [E], for the backward pass
@@ -68,10 +95,16 @@ struct Tree final : Op {
   }
 
  private:
-  // dh_i += 2 dy_e alpha_e (h_i - h_j), dh_j the negative. Edges share nodes, so threads share out columns, not edges.
+  // dh_i += 2 dy_e alpha_e (h_i - h_j), dh_j the negative. Edges share nodes, so threads share out columns, not edges;
+  // on a GPU they share out the nodes too, and each looks for its edges in a list sorted by node.
   template <class T> void pull(const T* dy, In in, T* dh) const {
-    const Index E = in[2].size(0), D = in[0].size(1), *edges = in[2].data<Index>();
+    const Index E = in[2].size(0), N = in[0].size(0), D = in[0].size(1), *edges = in[2].data<Index>();
     const T *h = in[0].data<T>(), *alpha = kept<T>(in[1]);
+    Device& device = in[0].device();
+    if (!device.is_cpu()) {
+      const Tensor ends = argsort_indices(in[2].untaped_view({2 * E}), N);
+      return launch_grid(device, N, D, NodePull<T>{E, D, edges, ends.data<Index>(), dy, h, alpha, dh});
+    }
     parallel_for(D, std::max<Index>(16, serial_below / std::max<Index>(1, E)), [&](Index begin, Index end) {
       for (Index e = 0; e < E; ++e) {
         const Index i = edges[2 * e] * D, j = edges[2 * e + 1] * D;
@@ -94,6 +127,7 @@ Tensor tree(At h, const Tensor& edges, const Tensor& alpha, TreeOptions o) {
   if (!h.tensor || !edges) fail(op, "needs h and edges; one of them is undefined");
   if (h->rank() != 2) fail(op, "needs one vector per node, h [N,D], got " + h->describe());
   if (edges.rank() != 2 || edges.size(1) != 2) fail(op, "needs edges [E,2], got " + edges.describe());
+  check_same_device(op, h, edges);
   check_indices(op, "node", edges, h->size(0));
   if (alpha) {
     check_same_kind(op, h, alpha);

@@ -1,6 +1,7 @@
 #include "losses/distance/triplet_mining.h"
 
 #include "losses/distance/checks.h"
+#include "losses/distance/mining_device.h"
 #include "losses/distance/mining_rules.h"
 #include "losses/distance/pair.h"
 #include "ops/index.h"
@@ -22,13 +23,16 @@ struct Batch {
     const Index D = e.size(1);
     d = norm(e.reshape({N, 1, D}) - e.reshape({1, N, D}));
     const Tensor same = equal(labels.reshape({N, 1}), labels.reshape({1, N}));
-    const Tensor self = equal(arange(N).reshape({N, 1}), arange(N).reshape({1, N}));
+    const Tensor row = arange(N, DType::i64, e.device());
+    const Tensor self = equal(row.reshape({N, 1}), row.reshape({1, N}));
     positive = logical_and(same, logical_not(self));
     negative = logical_not(same);
   }
   Tensor across(const Tensor& x) const { return x.reshape({N, 1, N}); }  // [a,n] -> [a,.,n]
   Tensor down(const Tensor& x) const { return x.reshape({N, N, 1}); }    // [a,p] -> [a,p,.]
 };
+
+Tensor constant_like(const Tensor& x, double value) { return full({}, value, x.dtype(), x.device()); }
 
 // h where a triplet is valid, else 0
 Tensor hinges(const Tensor& gap, const Tensor& valid) { return relu(masked_fill(gap, logical_not(valid), 0)); }
@@ -45,23 +49,21 @@ Hinges definition(const BatchAll&, const Batch& b, double margin) {
 Hinges definition(const BatchHard&, const Batch& b, double margin) {
   const Tensor far = max(masked_fill(b.d, logical_not(b.positive), -vmath::infinity<double>), 1);  // [N]
   const Tensor near = min(masked_fill(b.d, logical_not(b.negative), vmath::infinity<double>), 1);
-  const Tensor infinite = full({}, vmath::infinity<double>, far.dtype());
+  const Tensor infinite = constant_like(far, vmath::infinity<double>);
   const Tensor valid = logical_and(greater(far, -infinite), less(near, infinite));
   return {hinges(far - near + margin, valid), valid};
 }
 
 Hinges definition(const SemiHard&, const Batch& b, double margin) {
-  const Tensor infinite = full({}, vmath::infinity<double>, b.d.dtype());
+  const Tensor infinite = constant_like(b.d, vmath::infinity<double>);
   const Tensor candidate = logical_and(b.across(b.negative), greater(b.across(b.d), b.down(b.d)));  // [N,N,N]
-  const Tensor wide = b.across(b.d) + zeros({b.N, b.N, b.N}, b.d.dtype());
+  const Tensor wide = b.across(b.d) + zeros({b.N, b.N, b.N}, b.d.dtype(), b.d.device());
   const Tensor farther = min(masked_fill(wide, logical_not(candidate), vmath::infinity<double>), 2);          // [N,N]
   const Tensor farthest = max(masked_fill(b.d, logical_not(b.negative), -vmath::infinity<double>), 1, true);  // [N,1]
   const Tensor chosen = where(less(farther, infinite), farther, farthest);
   const Tensor valid = logical_and(b.positive, greater(farthest, -infinite));
   return {hinges(b.d - chosen + margin, valid), valid};
 }
-
-double count(const Tensor& mask) { return mask.numel() ? sum(mask.to(DType::f64)).item() : 0; }
 
 template <class Rule, class Options>
 Tensor defined_rows(const Tensor& embeddings, const Tensor& labels, const Options& o) {
@@ -70,36 +72,60 @@ Tensor defined_rows(const Tensor& embeddings, const Tensor& labels, const Option
   const Index N = embeddings.size(0);
   const Tensor rows = sum(all.h.reshape({N, all.h.numel() / N}), {1});
   if (o.reduction != Reduction::mean) return rows;
-  const double n = o.over == TripletMean::valid ? count(all.valid) : count(greater(all.h, zeros({}, all.h.dtype())));
-  return rows * (n > 0 ? 1 / n : 0.0);
+  const Tensor counted = o.over == TripletMean::valid ? all.valid : greater(all.h, constant_like(all.h, 0));
+  const Tensor n = sum(counted.to(rows.dtype()));  // 0 only where all rows are 0
+  return rows / maximum(n, constant_like(rows, 1));
 }
 
 // ---- as it ends: one node
 
+// n = the triplets that count, scale = 1 / n or 1
+struct MeanScale {
+  Index N;
+  const double* counted;
+  bool mean;
+  double* scale;
+  template <class Team> HD void operator()(Index, Team team) const {
+    const double* c = counted;
+    const double n = team.template sum<double>(N, [=](Index a) { return c[a]; });
+    if (team.leads()) *scale = !mean ? 1 : n > 0 ? 1 / n : 0;
+  }
+};
+
+template <class T> struct ScaledRows {
+  const double *loss, *scale;
+  T* y;
+  HD void operator()(Index a) const { y[a] = T(loss[a] != loss[a] ? loss[a] : loss[a] * scale[0]); }
+};
+
 // in: embeddings [N,D], labels i64 [N].  y: per anchor, the sum of its hinges times `scale`.
 template <class Rule> struct Mined final : Op {
   double margin;
-  TripletMean over;
-  bool mean;
-  double scale = 1;  // 1 / the triplets that count, for the backward pass
-  Mined(double m, TripletMean o, bool divide) : margin(m), over(o), mean(divide) {}
+  bool over_active, mean;
+  Tensor scale;  // f64 [1], for the backward pass
+  Mined(double m, TripletMean over, bool divide) : margin(m), over_active(over == TripletMean::active), mean(divide) {}
   const char* name() const override { return Rule::name; }
 
   Tensor forward(In in) override {
     const Tensor& e = in[0];
     const Index N = e.size(0);
     Tensor rows = empty({N}, e.dtype(), e.device());
+    Tensor loss = empty({N}, DType::f64, e.device()), counted = empty({N}, DType::f64, e.device());
+    scale = empty({1}, DType::f64, e.device());
+    double *L = loss.data_mut<double>(), *count = counted.data_mut<double>(), *factor = scale.data_mut<double>();
     dispatch_float(name(), e.dtype(), [&]<class T>() {
-      std::vector<Tally> tallies(static_cast<std::size_t>(N));
-      each_anchor<T>(in, [&](Index a, Anchor& row) { tallies[std::size_t(a)] = row.judge<Rule>(margin, nullptr); });
-      double n = 0;
-      for (const Tally& t : tallies) n += double(over == TripletMean::valid ? t.valid : t.active);
-      scale = mean ? (n > 0 ? 1 / n : 0) : 1;
-      T* to = rows.data_mut<T>();
-      for (Index a = 0; a < N; ++a) {
-        const double loss = tallies[std::size_t(a)].loss;
-        to[a] = T(loss != loss ? loss : loss * scale);
+      if (e.device().is_cpu()) {
+        each_anchor<T>(in, [&](Index a, Anchor& row) {
+          const Tally t = row.judge<Rule>(margin, nullptr);
+          L[a] = t.loss;
+          count[a] = double(over_active ? t.active : t.valid);
+        });
+      } else {
+        mine_on_device(
+            in, mining::MineRow<T, Rule>{.margin = margin, .over_active = over_active, .loss = L, .counted = count});
       }
+      launch_rows(e.device(), 1, N, MeanScale{N, count, mean, factor});
+      launch(e.device(), N, ScaledRows<T>{L, factor, rows.data_mut<T>()});
     });
     return rows;
   }
@@ -109,15 +135,21 @@ template <class Rule> struct Mined final : Op {
     const Tensor& e = in[0];
     const Index N = e.size(0), D = e.size(1);
     dispatch_float(name(), e.dtype(), [&]<class T>() {
-      Tensor pull = zeros({N, N}, e.dtype(), e.device());
+      Tensor pull = empty({N, N}, e.dtype(), e.device());
       const T *g = dy.data<T>(), *x = e.data<T>();
       T *s = pull.data_mut<T>(), *de = dx.into(0).template data_mut<T>();
+      const double* factor = scale.data<double>();
+      if (!e.device().is_cpu()) {
+        mine_on_device(in, mining::MineRow<T, Rule>{.margin = margin, .dy = g, .scale = factor, .s = s});
+        return launch_grid(e.device(), N, D, mining::PullGradient<T>{N, D, s, x, de});
+      }
       each_anchor<T>(in, [&](Index a, Anchor& row) {
+        std::fill(s + a * N, s + (a + 1) * N, T(0));
         if (g[a] == 0) return;
         row.judge<Rule>(margin, row.slope.data());
         for (Index j = 0; j < N; ++j) {
           const double d = row.d[std::size_t(j)];
-          if (d != 0) s[a * N + j] = T(double(g[a]) * scale * row.slope[std::size_t(j)] / d);
+          if (d != 0) s[a * N + j] = T(double(g[a]) * factor[0] * row.slope[std::size_t(j)] / d);
         }
       });
       parallel_for(N, anchors_at_once(N, D), [&](Index begin, Index end) {
@@ -152,6 +184,26 @@ template <class Rule> struct Mined final : Op {
         f(a, row);
       }
     });
+  }
+
+  // The same on a GPU, for as many anchors at a time as a workspace of 64 MB holds.
+  template <class T> static void mine_on_device(In in, mining::MineRow<T, Rule> row) {
+    const Tensor& e = in[0];
+    const Index N = e.size(0), D = e.size(1);
+    if (N == 0) return;
+    const Index most = std::clamp<Index>((Index(1) << 22) / N, 1, N);
+    Tensor across = empty({D, N}, e.dtype(), e.device());
+    Tensor workspace = empty({most, N, 2}, DType::i64, e.device());
+    static_assert(sizeof(mining::Ranked) == 2 * sizeof(Index));
+    row.N = N;
+    row.ranked = reinterpret_cast<mining::Ranked*>(workspace.data_mut<Index>());
+    launch_grid(e.device(), D, N, mining::Across<T>{N, D, e.data<T>(), across.data_mut<T>()});
+    for (row.first = 0; row.first < N; row.first += most) {
+      const Index anchors = std::min(most, N - row.first);
+      const mining::Distances<T> distances{row.first, anchors, N, D, across.data<T>(), in[1].data<Index>(), row.ranked};
+      launch_grid(e.device(), (anchors + distances.four - 1) / distances.four, N, distances);
+      launch_rows(e.device(), anchors, N, row);
+    }
   }
 };
 

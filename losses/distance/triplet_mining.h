@@ -18,8 +18,8 @@
 //   sum_n h(a,p,n) = c(p) (d(a,p) + m) - (n_1 + .. + n_c(p))        prefix sums
 //   dL/dd(a,p) = c(p),   dL/dd(a,n_i) = -(number of p with c(p) >= i)
 //
-// Cost. All three: O(B^2 (D + log B)) time for B rows; O(B) memory per thread forwards, one [B,B] matrix backwards. Direct
-//   sums over triplets need O(B^3) of both.
+// Cost. All three: O(B^2 (D + log B)) time for B rows; O(B) memory per thread forwards (on a GPU 64 MB in all), one [B,B]
+//   matrix backwards. Direct sums over triplets need O(B^3) of both.
 //
 // Mean. It divides by the triplets that count, not by B:  TripletMean::valid, all that were chosen, or ::active, those of
 //   them with h > 0. The defaults are what each method is known with: active for batch_all (Hermans et al. 2017), valid for

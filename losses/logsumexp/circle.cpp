@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "losses/logsumexp/circle_sides.h"
 #include "ops/distance.h"
 #include "ops/elementwise.h"
 #include "ops/index.h"
@@ -12,17 +13,13 @@
 namespace gradus {
 namespace {
 
-struct Margins {
-  double gamma, delta_p, delta_n, m;
-  bool weighted;
-};
-Margins margins(const CircleOptions& o) { return {o.gamma, 1 - o.m, o.m, o.m, true}; }
-Margins margins(const CircleConstOptions& o) { return {o.gamma, o.delta_p, o.delta_n, 0, false}; }
+CircleMargins margins(const CircleOptions& o) { return {o.gamma, 1 - o.m, o.m, o.m, true}; }
+CircleMargins margins(const CircleConstOptions& o) { return {o.gamma, o.delta_p, o.delta_n, 0, false}; }
 
 // ---- as the derivation starts: two log-sum-exps on the tape. The weights are made of `sp_still` and `sn_still`.
 
 Tensor definition(const Tensor& sp, const Tensor& sn, const Tensor& sp_still, const Tensor& sn_still,
-                  const Margins& k) {
+                  const CircleMargins& k) {
   Tensor n = k.gamma * (sn - k.delta_n), p = -k.gamma * (sp - k.delta_p);  // [Q], [P]
   if (k.weighted) {
     n = n * relu(sn_still.detach() + k.m);
@@ -33,80 +30,23 @@ Tensor definition(const Tensor& sp, const Tensor& sn, const Tensor& sp_still, co
 
 // ---- as the derivation ends: one node
 
-// The exponents g a_j (n_j - Dn), or -g b_i (p_i - Dp) with sign -1, and their slopes g a_j or -g b_i. In double: with
-// g = 256 a float keeps too few digits of them.
-template <class T> struct CircleSide {
-  const T* s;
-  Index n;
-  double gamma, delta, m, sign;
-  bool weighted;
-  HD double slope(Index i) const {
-    const double distance = sign > 0 ? double(s[i]) + m : 1 + m - double(s[i]);
-    return sign * gamma * (weighted ? distance < 0 ? 0 : distance : 1);
-  }
-  HD double exponent(Index i) const { return slope(i) * (double(s[i]) - delta); }
-};
-
-// Exponents of 1e20 are rounded by more than e^x can bear. What cannot be above 0, or below 1, is held there.
-HD double at_most_0(double x) { return x > 0 ? 0 : x; }
-HD double at_least_1(double x) { return x < 1 ? 1 : x; }
-
-// log sum e^exponent, -inf for an empty side
-template <class T, class Team> HD double log_sum(const CircleSide<T>& x, Team team) {
-  const double top = team.template max<double>(x.n, [=](Index i) { return x.exponent(i); });
-  if (x.n == 0) return top;
-  const double sum =
-      team.template sum<double>(x.n, [=](Index i) { return vmath::exp(at_most_0(x.exponent(i) - top)); });
-  return top + vmath::log(at_least_1(sum));
-}
-
-// L = log(1 + e^{A + B})
-template <class T> struct CircleLoss {
-  CircleSide<T> positive, negative;
-  double* sums;  // B, A, B: each side finds its own first and the other after it
-  T* loss;
-  template <class Team> HD void operator()(Index, Team team) const {
-    const double B = log_sum(positive, team), A = log_sum(negative, team), v = A + B;
-    if (team.leads()) {
-      sums[0] = sums[2] = B;
-      sums[1] = A;
-      *loss = T(v > 0 ? v + vmath::log1p(vmath::exp(-v)) : vmath::log1p(vmath::exp(v)));
-    }
-  }
-};
-
-// ds_i += dy slope_i e^{exponent_i - log_sum} (1 - e^{-L})
-template <class T> struct CircleGradient {
-  CircleSide<T> side;
-  const T* dy;
-  const double* sums;  // log sums of this side and of the other
-  T* ds;
-  HD void operator()(Index i) const {
-    const double v = sums[0] + sums[1];
-    const double log_pull = v < 0 ? v - vmath::log1p(vmath::exp(v)) : -vmath::log1p(vmath::exp(-v));  // log(1 - e^{-L})
-    ds[i] += T(double(dy[0]) * side.slope(i) * vmath::exp(at_most_0(side.exponent(i) - sums[0]) + log_pull));
-  }
-};
-
 // y = log(1 + e^{A + B})
 // dy/dn_j = g a_j e^{g a_j (n_j - Dn) - A} (1 - e^{-y}),  dy/dp_i = -g b_i e^{-g b_i (p_i - Dp) - B} (1 - e^{-y})
 struct Circle final : Op {
-  Margins k;
+  CircleMargins k;
   Tensor sums;  // [3] f64
-  explicit Circle(const Margins& margins) : k(margins) {}
+  explicit Circle(const CircleMargins& margins) : k(margins) {}
   const char* name() const override { return "circle"; }
-
-  template <class T> CircleSide<T> side(In in, int i) const {  // 0: positive, 1: negative
-    const Tensor& s = in[std::size_t(i)];
-    return {s.data<T>(), s.numel(), k.gamma, i ? k.delta_n : k.delta_p, k.m, i ? 1. : -1., k.weighted};
-  }
 
   Tensor forward(In in) override {
     Tensor y = empty({}, in[0].dtype(), in[0].device());
     sums = empty({3}, DType::f64, y.device());
     dispatch_float(name(), y.dtype(), [&]<class T>() {
-      launch_rows(y.device(), 1, in[0].numel() + in[1].numel(),
-                  CircleLoss<T>{side<T>(in, 0), side<T>(in, 1), sums.data_mut<double>(), y.data_mut<T>()});
+      const auto rows = [&](int i) {
+        const Tensor& s = in[std::size_t(i)];
+        return chunk_max_sums(s.device(), s.numel(), SideExponent<T>{circle_side<T>(s, k, i)});
+      };
+      finish_circle<T>(rows(0), rows(1), sums, y);
     });
     return y;
   }
@@ -116,13 +56,55 @@ struct Circle final : Op {
     dispatch_float(name(), dy.dtype(), [&]<class T>() {
       for (const int i : {0, 1}) {
         if (!dx.wants(i)) continue;
-        launch(dy.device(), in[std::size_t(i)].numel(),
-               CircleGradient<T>{side<T>(in, i), dy.data<T>(), sums.data<double>() + i,
+        const Tensor& s = in[std::size_t(i)];
+        launch(dy.device(), s.numel(),
+               CircleGradient<T>{circle_side<T>(s, k, i), dy.data<T>(), sums.data<double>() + i,
                                  dx.into(i).template data_mut<T>()});
       }
     });
   }
 };
+
+// The same over the pairs i < j of a similarity matrix, by labels: the node in[0] [N,N], in[1] [N].
+// y = log(1 + e^{A + B})
+// dy/dS_ij = that of circle for n_j or p_i = S_ij, and 0 for j <= i
+struct CircleBatch final : Op {
+  CircleMargins k;
+  Tensor sums;  // [3] f64
+  explicit CircleBatch(const CircleMargins& margins) : k(margins) {}
+  const char* name() const override { return "circle_batch"; }
+
+  Tensor forward(In in) override {
+    const Tensor& s = in[0];
+    const Index N = s.size(0), rows = N > 0 ? N - 1 : 0;
+    Tensor y = empty({}, s.dtype(), s.device());
+    sums = empty({3}, DType::f64, y.device());
+    dispatch_float(name(), y.dtype(), [&]<class T>() {
+      const auto side = [&](int i) {
+        return row_max_sums(s.device(), rows, N,
+                            PairExponents<T>{circle_side<T>(s, k, i), in[1].template data<Index>(), N, i == 0});
+      };
+      finish_circle<T>(side(0), side(1), sums, y);
+    });
+    return y;
+  }
+
+  void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
+    if (!dx.wants(0)) return;
+    const Tensor& s = in[0];
+    const Index N = s.size(0);
+    dispatch_float(name(), dy.dtype(), [&]<class T>() {
+      launch_grid(dy.device(), N, N,
+                  PairGradient<T>{circle_side<T>(s, k, 0), circle_side<T>(s, k, 1), in[1].data<Index>(), N,
+                                  dy.data<T>(), sums.data<double>(), dx.into(0).template data_mut<T>()});
+    });
+  }
+};
+
+void check_gamma(const char* name, double gamma) {
+  if (!(gamma > 0 && std::isfinite(gamma)))
+    fail(name, "gamma must be a finite number above 0, got " + std::to_string(gamma));
+}
 
 void check(const char* name, const Tensor& sp, const Tensor& sn, double gamma) {
   if (!sp || !sn) fail(name, "needs similarities sp [P] and sn [Q]; one of them is undefined");
@@ -130,44 +112,42 @@ void check(const char* name, const Tensor& sp, const Tensor& sn, double gamma) {
   if (sp.rank() != 1 || sn.rank() != 1) {
     fail(name, "needs similarities sp [P] and sn [Q], got " + sp.describe() + " and " + sn.describe());
   }
-  if (!(gamma > 0 && std::isfinite(gamma)))
-    fail(name, "gamma must be a finite number above 0, got " + std::to_string(gamma));
+  check_gamma(name, gamma);
 }
 
 void check_margin(const char* name, const char* option, double m) {
   if (!std::isfinite(m)) fail(name, "the margin must be a finite number, got " + std::to_string(m) + " for " + option);
 }
 
-// The pairs i < j, as positions in the [N,N] matrix of cosines.
-struct PairIndices {
-  Tensor positive, negative;
+void check_batch(const Tensor& x, const Tensor& labels) {
+  const char* name = "circle_batch";
+  if (!x || !labels) fail(name, "needs embeddings and labels; one of them is undefined");
+  if (x.rank() != 2 || labels.rank() != 1 || labels.numel() != x.size(0)) {
+    fail(name, "needs a label for each row: embeddings " + x.describe() + " and labels " + labels.describe() +
+                   " must be [N,D] and [N]");
+  }
+  check_same_device(name, x, labels);
+}
+
+// For the definition: the cosines of the pairs i < j, which are chosen on the CPU.
+struct PairCosines {
+  Tensor sp, sn;
 };
-PairIndices pair_indices(const Tensor& labels) {
-  const Tensor y = as_index("circle_batch", labels);
+PairCosines pair_cosines(At x, const Tensor& labels) {
+  const Tensor y = as_index("circle_batch", labels).detach().cpu();
   const Index N = y.numel(), *label = y.data<Index>();
   std::vector<Index> of[2];
   for (Index i = 0; i < N; ++i) {
     for (Index j = i + 1; j < N; ++j) of[label[i] == label[j]].push_back(i * N + j);
   }
-  return {gradus::labels(of[1]), gradus::labels(of[0])};
-}
-
-struct PairCosines {
-  Tensor sp, sn;
-};
-PairCosines pair_cosines(At x, const Tensor& labels) {
-  const char* name = "circle_batch";
-  if (!x.tensor || !labels) fail(name, "needs embeddings and labels; one of them is undefined");
-  if (x->rank() != 2 || labels.rank() != 1 || labels.numel() != x->size(0)) {
-    fail(name, "needs a label for each row: embeddings " + x->describe() + " and labels " + labels.describe() +
-                   " must be [N,D] and [N]");
-  }
-  const PairIndices pairs = pair_indices(labels);
   const Tensor cosines = cosine_matrix(x, x).reshape({-1});  // [N N]
-  return {index_select(At(cosines, x.line), 0, pairs.positive), index_select(At(cosines, x.line), 0, pairs.negative)};
+  const auto picked = [&](const std::vector<Index>& pairs) {
+    return index_select(At(cosines, x.line), 0, gradus::labels(pairs, x->device()));
+  };
+  return {picked(of[1]), picked(of[0])};
 }
 
-Tensor run(At sp, const Tensor& sn, const Margins& k, Form form) {
+Tensor run(At sp, const Tensor& sn, const CircleMargins& k, Form form) {
   return form == Form::closed ? apply(Circle{k}, sp, sn) : definition(sp, sn, sp, sn, k);
 }
 
@@ -188,9 +168,15 @@ Tensor circle_const(At sp, const Tensor& sn, CircleConstOptions o) {
 
 Tensor circle_batch(At embeddings, const Tensor& labels, CircleOptions o) {
   check_margin("circle_batch", "m", o.m);
-  const PairCosines c = pair_cosines(embeddings, labels);
-  check("circle_batch", c.sp, c.sn, o.gamma);
-  return run(At(c.sp, embeddings.line), c.sn, margins(o), o.form);
+  check_batch(embeddings, labels);
+  check_gamma("circle_batch", o.gamma);
+  const Tensor ids = as_index("circle_batch", labels).detach();
+  if (o.form == Form::closed) {
+    const Tensor cosines = cosine_matrix(embeddings, embeddings);  // [N,N]
+    return apply(CircleBatch{margins(o)}, At(cosines, embeddings.line), ids);
+  }
+  const PairCosines c = pair_cosines(embeddings, ids);
+  return definition(c.sp, c.sn, c.sp, c.sn, margins(o));
 }
 
 // ---- for the table of losses

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "losses/logsumexp/cosent_device.h"
 #include "losses/logsumexp/ranked.h"
 #include "ops/distance.h"
 #include "ops/elementwise.h"
@@ -22,7 +23,7 @@ Tensor definition(const Tensor& s, const Tensor& labels, const Tensor& k) {
   const Tensor gap = k * (s.reshape({1, N}) - s.reshape({N, 1}));        // [N,N] k (s_j - s_i), i down, j across
   const Tensor ordered = greater(y.reshape({N, 1}), y.reshape({1, N}));  // [N,N] y_i > y_j
   const Tensor terms = masked_fill(gap, logical_not(ordered), -vmath::infinity<double>);
-  return logsumexp(cat({zeros({1}, s.dtype()), terms.reshape({N * N})}), 0);  // []
+  return logsumexp(cat({zeros({1}, s.dtype(), s.device()), terms.reshape({N * N})}), 0);  // []
 }
 
 // ---- as the derivation ends: one node
@@ -35,6 +36,7 @@ struct Cosent final : Op {
   ranked::Order order;
   std::vector<double> lower, higher;
   double loss = 0;
+  cosent_device::State gpu;  // instead of these, on a GPU
   const char* name() const override { return "cosent"; }
 
   std::vector<double> sorted_scores(const Tensor& scores) const {
@@ -47,6 +49,7 @@ struct Cosent final : Op {
   }
 
   Tensor forward(In in) override {
+    if (!in[0].device().is_cpu()) return gpu.forward(in[0], in[1], in[2]);
     order = ranked::order_of(in[1]);
     std::vector<double> x = sorted_scores(in[0]), minus(x.size());
     const double k = value_at(in[2], 0);
@@ -58,10 +61,15 @@ struct Cosent final : Op {
     exclusive_logsumexp(order, ranked::Side::higher, minus, higher);
     for (std::size_t p = 0; p < x.size(); ++p) minus[p] += lower[p];  // all that p should win
     loss = ranked::log1p_sum_exp(minus);
-    return full({}, loss, in[0].dtype());
+    return full({}, loss, in[0].dtype(), in[0].device());
   }
 
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
+    if (!dy.device().is_cpu()) {
+      if (dx.wants(0)) gpu.add_score_gradient(dy, dx.into(0));
+      if (dx.wants(2)) dx.add(2, gpu.scale_gradient(dy, dx.dtype(2)));
+      return;
+    }
     const Index N = in[0].numel();
     const std::vector<double> s = sorted_scores(in[0]);
     std::vector<double> pull(s.size());
@@ -70,10 +78,7 @@ struct Cosent final : Op {
     double* to = pull.data();
     parallel_for(N, serial_below, [=](Index begin, Index end) {
 #pragma omp simd
-      for (Index p = begin; p < end; ++p) {
-        const double x = k * score[p];
-        to[p] = vmath::exp(x + above[p] - L) - vmath::exp(below[p] - x - L);
-      }
+      for (Index p = begin; p < end; ++p) to[p] = cosent_device::pull_of(k * score[p], below[p], above[p], L);
     });
     if (dx.wants(0)) {
       dispatch_float(name(), in[0].dtype(), [&]<class T>() {
@@ -81,8 +86,10 @@ struct Cosent final : Op {
         for (std::size_t p = 0; p < s.size(); ++p) ds[order.sample[p]] += T(g * k * pull[p]);
       });
     }
-    if (dx.wants(2))
-      dx.add(2, full({}, g * block_sum<double>(N, [=](Index p) { return score[p] * to[p]; }), dx.dtype(2)));
+    if (dx.wants(2)) {
+      const double slope = block_sum<double>(N, [=](Index p) { return score[p] * to[p]; });
+      dx.add(2, full({}, g * slope, dx.dtype(2), dy.device()));
+    }
   }
 };
 
@@ -93,9 +100,14 @@ void check(const Tensor& scores, const Tensor& labels) {
     fail("cosent", "needs a label for each score: scores " + scores.describe() + " and labels " + labels.describe() +
                        " must both be [N]");
   }
+  check_same_device("cosent", scores, labels);
   ranked::check_labels("cosent", labels);
 }
 
+template <class T> struct NoScale {
+  const T* k;
+  HD bool operator()(Index i) const { return !(k[i] > 0 && k[i] < vmath::infinity<T>); }
+};
 void check_scale(double scale) {
   if (!(scale > 0 && std::isfinite(scale))) {
     fail("cosent", "the scale must be a finite number above 0, got " + std::to_string(scale));
@@ -108,7 +120,9 @@ Tensor cosent_scaled(At scores, const Tensor& labels, const Tensor& scale, Form 
   check(scores, labels);
   check_same_kind("cosent", scores, scale);
   if (scale.numel() != 1) fail("cosent", "the scale must be one number [], got " + scale.describe());
-  check_scale(scale.item());
+  dispatch_float("cosent", scale.dtype(), [&]<class T>() {
+    if (find_first(scale.device(), 1, NoScale<T>{scale.data<T>()}) == 0) check_scale(scale.item());
+  });
   const Tensor k = scale.reshape({});
   return form == Form::closed ? apply(Cosent{}, scores, labels.detach(), k) : definition(scores, labels, k);
 }
@@ -117,7 +131,7 @@ Tensor cosent(At scores, const Tensor& labels, CosentOptions o) {
   check(scores, labels);
   check_scale(o.scale);
   // The scale stays a double: f32 would round 0.1.
-  const Tensor k = full({}, o.scale, o.form == Form::closed ? DType::f64 : scores->dtype());
+  const Tensor k = full({}, o.scale, o.form == Form::closed ? DType::f64 : scores->dtype(), scores->device());
   return o.form == Form::closed ? apply(Cosent{}, scores, labels.detach(), k) : definition(scores, labels, k);
 }
 
@@ -142,7 +156,7 @@ double cosent_initial_scale(const Tensor& scores, double alpha) {
   const char* op = "cosent_initial_scale";
   if (!scores || scores.rank() != 1 || scores.numel() < 2) fail(op, "needs scores [N] with N >= 2");
   if (!(alpha > 0)) fail(op, "alpha must be above 0, got " + std::to_string(alpha));
-  const std::vector<double> s = scores.to_vector();
+  const std::vector<double> s = scores.to_vector();  // read on the CPU
   double mean = 0, square = 0;
   for (const double v : s) mean += v / double(s.size());
   for (const double v : s) square += (v - mean) * (v - mean);
@@ -167,12 +181,6 @@ namespace {
 Tensor cosines(Index N, Rng& rng) { return 2 * rand({N}, rng, DType::f64) - 1; }
 Tensor grades(Index N, Rng& rng) { return randint(5, {N}, rng).to(DType::f64) / 4; }
 
-const LossSample large_scale{.what = "scale 1000, scores of both signs",
-                             .inputs = {{"scores", tensor({-1, .999, 1, .25, -.5}, DType::f64)},
-                                        {"labels", tensor({1, .5, 0, .5, .75}, DType::f64)}},
-                             .options = {{"scale", 1000.0}},
-                             .extreme = true};
-
 std::vector<LossSample> score_samples(Rng& rng) {
   const auto pair = [&](Index N) { return Inputs{{"scores", cosines(N, rng)}, {"labels", grades(N, rng)}}; };
   return {
@@ -182,7 +190,11 @@ std::vector<LossSample> score_samples(Rng& rng) {
       {"all different", {{"scores", cosines(12, rng)}, {"labels", rand({12}, rng, DType::f64)}}},
       {"all labels equal", {{"scores", cosines(4, rng)}, {"labels", ones({4}, DType::f64)}}},
       {"no scores", {{"scores", zeros({0}, DType::f64)}, {"labels", zeros({0}, DType::f64)}}},
-      large_scale,
+      {.what = "scale 1000, scores of both signs",
+       .inputs = {{"scores", tensor({-1, .999, 1, .25, -.5}, DType::f64)},
+                  {"labels", tensor({1, .5, 0, .5, .75}, DType::f64)}},
+       .options = {{"scale", 1000.0}},
+       .extreme = true},
       {.what = "ordered so well that L is 2e-9",
        .inputs = {{"scores", tensor({1, 0}, DType::f64)}, {"labels", tensor({1, 0}, DType::f64)}},
        .extreme = true},

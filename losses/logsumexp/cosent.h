@@ -14,8 +14,9 @@
 // The weights of the pairs sum to 1 - e^{-L}: what is ordered well stops pushing.
 //
 // Cost. Sorted by label both sums are exclusive prefix log-sum-exps: O(N log N) time, O(N) memory. The pair matrix of
-// the definition takes O(N^2) of both. The loss of a batch is not the sum of the losses of its parts: accumulating
-// gradients over small batches drops the comparisons between them.
+// the definition takes O(N^2) of both. On a GPU the sort and the sums are a few kernels (cosent_device.h). The loss of a
+// batch is not the sum of the losses of its parts: accumulating gradients over small batches drops the comparisons
+// between them.
 //
 // Promises. Only the order of labels counts; equal labels are never compared, so all labels equal: 0, gradient 0.
 //   A shift of all scores changes nothing; gradients sum to 0 and their sizes to at most 2 k (1 - e^{-L}). Finite in
@@ -45,7 +46,8 @@ Tensor cosent_scaled(At scores, const Tensor& labels, const Tensor& scale, Form 
 // scale = softplus(raw) + 10: always above 10, and raw = 9.99995 is a scale of 20. raw [].  -> []
 Tensor cosent_learnable_scale(At scores, const Tensor& labels, const Tensor& raw, Form form = Form::closed);
 
-// A scale for scores as spread as these: alpha / their standard deviation (divisor N - 1). scores [N], not all equal.
+// A scale for scores as spread as these: alpha / their standard deviation (divisor N - 1). scores [N], not all equal;
+// reads them on the CPU.
 double cosent_initial_scale(const Tensor& scores, double alpha = 4);
 
 // Cosine schedule: `high` at epoch 0, `low` at epoch `epochs`, the middle half way. Starts sharp and ends soft.

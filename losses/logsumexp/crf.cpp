@@ -1,12 +1,12 @@
 #include "losses/logsumexp/crf.h"
 
-#include <algorithm>
-#include <cmath>
-
+#include "losses/logsumexp/crf_chain.h"
+#include "ops/arithmetic.h"
 #include "ops/elementwise.h"
 #include "ops/index.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
+#include "ops/select.h"
 #include "ops/shape_ops.h"
 
 namespace gradus {
@@ -14,36 +14,28 @@ namespace {
 
 constexpr auto op = "crf";
 
-// The tokens of each sequence.
-using Positions = std::vector<std::vector<Index>>;
-
-Positions kept_positions(const Tensor& mask, Index N, Index T) {
-  Positions kept(static_cast<std::size_t>(N));
-  for (Index n = 0; n < N; ++n) {
-    for (Index t = 0; t < T; ++t) {
-      if (!mask || value_at(mask, n * T + t) != 0) kept[std::size_t(n)].push_back(t);
-    }
+// The tokens of each sequence: positions [N,T] filled from the left, and how many [N]; i64.
+struct Kept {
+  Tensor at, count;
+  Kept(const Tensor& token, Index N, Index T, Device& device)
+      : at(empty({N, T}, DType::i64, device)), count(empty({N}, DType::i64, device)) {
+    launch(device, N, crf::FindPositions{kept<std::uint8_t>(token), T, at.data_mut<Index>(), count.data_mut<Index>()});
   }
-  return kept;
-}
+};
 
 // ---- as the derivation starts: the forward recursion on the tape, one sequence after the other
 
 Tensor definition(const Tensor& emissions, const Tensor& tags, const Tensor& A, const Tensor& start, const Tensor& end,
-                  const Positions& kept) {
-  const Index N = emissions.size(0), C = emissions.size(2);
+                  const Kept& kept) {
+  const Index N = emissions.size(0), T = emissions.size(1), C = emissions.size(2);
+  const std::vector<double> tag = tags.to_vector(), at = kept.at.to_vector(), count = kept.count.to_vector();
   std::vector<Tensor> losses;
   for (Index n = 0; n < N; ++n) {
-    const auto& at = kept[std::size_t(n)];
-    if (at.empty()) {
-      losses.push_back(zeros({}, emissions.dtype()));
-      continue;
-    }
     Tensor alpha, score;
     Index before = -1;
-    for (const Index t : at) {
+    for (Index k = 0; k < Index(count[std::size_t(n)]); ++k) {
+      const Index t = Index(at[std::size_t(n * T + k)]), y = Index(tag[std::size_t(n * T + t)]);
       const Tensor e = emissions[n][t];  // [C]
-      const Index y = Index(value_at(tags, n * emissions.size(1) + t));
       if (before < 0) {
         alpha = start + e;
         score = start[y] + e[y];
@@ -53,134 +45,73 @@ Tensor definition(const Tensor& emissions, const Tensor& tags, const Tensor& A, 
       }
       before = y;
     }
-    losses.push_back(logsumexp(alpha + end, 0) - (score + end[before]));
+    losses.push_back(before < 0 ? zeros({}, emissions.dtype(), emissions.device())
+                                : logsumexp(alpha + end, 0) - (score + end[before]));
   }
   return stack(losses);  // [N]
 }
 
 // ---- as the derivation ends: both recursions by hand
 
-template <class F> double log_sum_exp(Index n, const F& x) {
-  double top = -vmath::infinity<double>, sum = 0;
-  for (Index i = 0; i < n; ++i) top = std::max(top, x(i));
-  if (!std::isfinite(top)) return top;
-  for (Index i = 0; i < n; ++i) sum += vmath::exp(x(i) - top);
-  return top + vmath::log(sum);
-}
-
-// One sequence: pointers into its emissions, tags and positions. Sums of scores grow with the sequence, and differences of
-// large sums lose digits. So the emissions of a position are taken relative to their greatest, and a and b are shifted at
-// every step to the greatest 0: probabilities are normalised where they stand, and L gathers the shifts. All in double: a
-// transition of 1e4 beside them takes four digits from what is added to it.
-template <class T> struct Chain {
-  const T *e, *A, *start, *end;  // [T,C], [C,C], [C], [C]
-  const Index* y;                // [T]
-  const std::vector<Index>& at;
-  Index C;
-  Index tag(std::size_t k) const { return y[at[k]]; }
-  std::vector<double> emission(std::size_t k) const { return to_zero({e + at[k] * C, e + (at[k] + 1) * C}); }
-
-  // x - max x; the shift is added to *sum
-  static std::vector<double> to_zero(std::vector<double> x, double* sum = nullptr) {
-    const double top = *std::max_element(x.begin(), x.end());
-    if (sum) *sum += top;
-    for (double& v : x) v -= top;
-    return x;
-  }
-  // Fills a [tokens,C]; returns L.
-  double forward(double* a) const {
-    double loss = 0;
-    std::vector<double> now(start, start + C), next(now);
-    for (std::size_t k = 0; k < at.size(); ++k) {
-      const std::vector<double> here = emission(k);
-      for (Index j = 0; k > 0 && j < C; ++j) {
-        next[std::size_t(j)] = log_sum_exp(C, [&](Index i) { return now[std::size_t(i)] + double(A[i * C + j]); });
-      }
-      for (Index j = 0; j < C; ++j) next[std::size_t(j)] += here[std::size_t(j)];
-      now = to_zero(next, &loss);
-      std::copy(now.begin(), now.end(), a + Index(k) * C);
-      loss -= here[std::size_t(tag(k))] + double(k ? A[tag(k - 1) * C + tag(k)] : start[tag(0)]);
-    }
-    return loss + log_sum_exp(C, [&](Index j) { return now[std::size_t(j)] + double(end[j]); }) -
-           double(end[tag(at.size() - 1)]);
-  }
-  // Adds g times the gradients; de, dA, dstart, dend may be null.
-  void backward(const double* a, double g, T* de, T* dA, T* dstart, T* dend) const {
-    std::vector<double> b = to_zero({end, end + C}), next(b);
-    for (std::size_t k = at.size(); k-- > 0; b = to_zero(next)) {
-      const double* alpha = a + Index(k) * C;
-      const double log_p = log_sum_exp(C, [&](Index j) { return alpha[j] + b[std::size_t(j)]; });
-      for (Index j = 0; j < C; ++j) {
-        const T p = T(g * (vmath::exp(alpha[j] + b[std::size_t(j)] - log_p) - double(j == tag(k))));
-        if (de) de[at[k] * C + j] += p;
-        if (dstart && k == 0) dstart[j] += p;
-        if (dend && k + 1 == at.size()) dend[j] += p;
-      }
-      if (k == 0) break;
-      const std::vector<double> here = emission(k);
-      const double* before = a + (Index(k) - 1) * C;
-      const auto onward = [&](Index i, Index j) {
-        return double(A[i * C + j]) + (here[std::size_t(j)] + b[std::size_t(j)]);
-      };
-      for (Index i = 0; i < C; ++i) next[std::size_t(i)] = log_sum_exp(C, [&](Index j) { return onward(i, j); });
-      const double log_pair = log_sum_exp(C, [&](Index i) { return before[i] + next[std::size_t(i)]; });
-      for (Index i = 0; dA && i < C; ++i) {
-        for (Index j = 0; j < C; ++j) {
-          const bool chosen = i == tag(k - 1) && j == tag(k);
-          dA[i * C + j] += T(g * (vmath::exp(before[i] + onward(i, j) - log_pair) - double(chosen)));
-        }
-      }
-    }
-  }
-};
-
-// y_n = log Z_n - score_n        dy/de = P(y_t = j) - [j = y_t], dy/dA = expected minus counted transitions
+// in: emissions, transitions, start, end, tags.  y_n = log Z_n - score_n
+// dy/de = P(y_t = j) - [j = y_t], dy/dA = expected minus counted transitions
 struct Crf final : Op {
-  Positions kept;
+  Constant at, count;
   Tensor alpha;  // f64 [N,T,C], shifted
-  explicit Crf(Positions k) : kept(std::move(k)) {}
+  explicit Crf(const Kept& kept) : at(kept.at), count(kept.count) {}
   const char* name() const override { return "crf"; }
 
-  template <class T> Chain<T> chain(In in, Index n) const {  // in: emissions, transitions, start, end, tags
-    const Index length = in[0].size(1), C = in[0].size(2);
-    return {in[0].data<T>() + n * length * C,
+  template <class T> crf::Chains<T> chains(In in) const {
+    return {in[0].data<T>(),
             in[1].data<T>(),
             in[2].data<T>(),
             in[3].data<T>(),
-            in[4].data<Index>() + n * length,
-            kept[std::size_t(n)],
-            C};
+            in[4].data<Index>(),
+            at.get(op).template data<Index>(),
+            count.get(op).template data<Index>(),
+            in[0].size(1),
+            in[0].size(2)};
+  }
+  // Operations of a row on the CPU, where they say how many rows a thread takes; on a GPU the tags share a team.
+  static Index row_length(const Tensor& e) {
+    return e.device().is_cpu() ? e.size(1) * e.size(2) * e.size(2) : e.size(2);
   }
   Tensor forward(In in) override {
-    const Index N = in[0].size(0), row = in[0].size(1) * in[0].size(2);
-    Tensor loss = zeros({N}, in[0].dtype());
-    alpha = empty(in[0].shape(), DType::f64);
-    dispatch_float(name(), in[0].dtype(), [&]<class T>() {
-      double* a = alpha.data_mut<double>();
-      T* y = loss.data_mut<T>();
-      parallel_for(N, std::max<Index>(1, 4096 / std::max<Index>(1, row)), [&](Index begin, Index end) {
-        for (Index n = begin; n < end; ++n) {
-          const Chain<T> c = chain<T>(in, n);
-          if (!c.at.empty()) y[n] = T(c.forward(a + n * row));
-        }
-      });
+    const Tensor& e = in[0];
+    Tensor loss = empty({e.size(0)}, e.dtype(), e.device());
+    alpha = empty(e.shape(), DType::f64, e.device());
+    dispatch_float(op, e.dtype(), [&]<class T>() {
+      launch_rows(e.device(), e.size(0), row_length(e),
+                  crf::Forward<T>{chains<T>(in), alpha.data_mut<double>(), loss.data_mut<T>()});
     });
     return loss;
   }
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
-    const Index N = in[0].size(0), row = in[0].size(1) * in[0].size(2);
-    dispatch_float(name(), in[0].dtype(), [&]<class T>() {
-      T* sums[4];  // of the four inputs that have a gradient, or null
-      for (int i = 0; i < 4; ++i) sums[i] = dx.wants(i) ? dx.into(i).template data_mut<T>() : nullptr;
-      // One after the other: all sequences add to the same transitions, in one order.
-      for (Index n = 0; n < N; ++n) {
-        const Chain<T> c = chain<T>(in, n);
-        if (c.at.empty()) continue;
-        c.backward(alpha.data<double>() + n * row, double(dy.data<T>()[n]), sums[0] ? sums[0] + n * row : nullptr,
-                   sums[1], sums[2], sums[3]);
-      }
+    const Tensor& e = in[0];
+    Device& device = e.device();
+    const Index N = e.size(0), L = e.size(1), C = e.size(2);
+    Tensor onward = empty(e.shape(), DType::f64, device), places = empty({2, N, L}, DType::f64, device),
+           pairs = empty({N, L}, DType::i64, device), edges = empty({2, N, C}, DType::f64, device);
+    double *place = places.data_mut<double>(), *edge = edges.data_mut<double>();
+    const crf::Terms terms{onward.data_mut<double>(), place, place + N * L,
+                           pairs.data_mut<Index>(),   edge,  edge + N * C};
+    dispatch_float(op, e.dtype(), [&]<class T>() {
+      const double* a = alpha.data<double>();
+      T* to[4];  // of the four inputs that have a gradient, or null
+      for (int i = 0; i < 4; ++i) to[i] = dx.wants(i) ? dx.into(i).template data_mut<T>() : nullptr;
+      launch_rows(device, N, row_length(e), crf::Backward<T>{chains<T>(in), a, dy.data<T>(), to[0], terms});
+      if (to[1]) launch_rows(device, C, N * L, crf::PairSum<T>{C, N * L, in[1].data<T>(), a, terms, to[1]});
+      if (to[2]) launch_rows(device, C, N, crf::SumSequences<T>{N, C, terms.first, to[2]});
+      if (to[3]) launch_rows(device, C, N, crf::SumSequences<T>{N, C, terms.last, to[3]});
     });
   }
+};
+
+struct BadTag {
+  const Index* tag;
+  const std::uint8_t* token;  // or null
+  Index C;
+  HD bool operator()(Index i) const { return (!token || token[i] != 0) && !(tag[i] >= 0 && tag[i] < C); }
 };
 
 void check_shapes(const Tensor& e, const Tensor& A, const Tensor& start, const Tensor& end, const Tensor& mask) {
@@ -196,7 +127,9 @@ void check_shapes(const Tensor& e, const Tensor& A, const Tensor& start, const T
   must_be("start", start, {C});
   must_be("end", end, {C});
   for (const Tensor& x : {A, start, end}) check_same_kind(op, e, x);
-  if (mask) must_be("mask", mask, {e.size(0), e.size(1)});
+  if (!mask) return;
+  must_be("mask", mask, {e.size(0), e.size(1)});
+  check_same_device(op, e, mask);
 }
 
 }  // namespace
@@ -209,34 +142,38 @@ Tensor crf_nll(At emissions, const Tensor& tags, const Tensor& transitions, cons
     fail(op,
          "needs a tag for each position, " + Shape({N, T}).text() + ", got " + (tags ? tags.describe() : "nothing"));
   }
+  check_same_device(op, emissions, tags);
   const Tensor y = as_index(op, tags);
-  const Positions kept = kept_positions(o.mask, N, T);
-  double sequences = 0;
-  for (Index n = 0; n < N; ++n) {
-    sequences += !kept[std::size_t(n)].empty();
-    for (const Index t : kept[std::size_t(n)]) {
-      const double tag = value_at(y, n * T + t);
-      if (!(tag >= 0 && tag < double(emissions->size(2)))) {
-        fail(op, "tag " + std::to_string(Index(tag)) + " at " + Shape({n, t}).text() + " is outside 0.." +
-                     std::to_string(emissions->size(2) - 1));
-      }
-    }
+  Device& device = y.device();
+  const Tensor token = o.mask ? not_equal(o.mask, full({}, 0, o.mask.dtype(), device)) : Tensor();
+  const Index C = emissions->size(2);
+  if (const Index i = find_first(device, N * T, BadTag{y.data<Index>(), kept<std::uint8_t>(token), C}); i >= 0) {
+    fail(op, "tag " + std::to_string(Index(value_at(y, i))) + " at " + Shape({i / T, i % T}).text() +
+                 " is outside 0.." + std::to_string(C - 1));
   }
-  const Tensor rows = o.form == Form::definition && N > 0 ? definition(emissions, y, transitions, start, end, kept)
-                                                          : apply(Crf(kept), emissions, transitions, start, end, y);
-  return reduce_rows(At(rows, emissions.line), o.reduction, sequences);
+  const Kept tokens(token, N, T, device);
+  const Tensor rows = o.form == Form::definition && N > 0 ? definition(emissions, y, transitions, start, end, tokens)
+                                                          : apply(Crf(tokens), emissions, transitions, start, end, y);
+  if (!token || o.reduction != Reduction::mean) {
+    return reduce_rows(At(rows, emissions.line), o.reduction, T > 0 ? double(N) : 0);
+  }
+  const Tensor has_token = greater(tokens.count, full({}, 0, DType::i64, device)).to(rows.dtype());
+  return sum(At(rows, emissions.line)) / maximum(sum(has_token), ones({}, rows.dtype(), device));
 }
 
 Tensor crf_decode(const Tensor& emissions, const Tensor& transitions, const Tensor& start, const Tensor& end,
                   const Tensor& mask) {
   check_shapes(emissions, transitions, start, end, mask);
   const Index N = emissions.size(0), T = emissions.size(1), C = emissions.size(2);
-  Tensor tags = zeros({N, T}, DType::i64);
-  const std::vector<double> e = emissions.to_vector(), A = transitions.to_vector();
-  const Positions kept = kept_positions(mask, N, T);
+  std::vector<Index> tags(std::size_t(N * T), 0), at;
+  const std::vector<double> e = emissions.to_vector(), A = transitions.to_vector(), first = start.to_vector(),
+                            last = end.to_vector(), kept = mask ? mask.to_vector() : std::vector<double>();
   for (Index n = 0; n < N; ++n) {
-    const auto& at = kept[std::size_t(n)];
-    std::vector<double> best = start.to_vector();         // the greatest score of a path that ends in j
+    at.clear();
+    for (Index t = 0; t < T; ++t) {
+      if (!mask || kept[std::size_t(n * T + t)] != 0) at.push_back(t);
+    }
+    std::vector<double> best = first;                     // the greatest score of a path that ends in j
     std::vector<Index> from(at.size() * std::size_t(C));  // its tag before
     for (std::size_t k = 0; k < at.size(); ++k) {
       std::vector<double> next(best);
@@ -256,14 +193,13 @@ Tensor crf_decode(const Tensor& emissions, const Tensor& transitions, const Tens
     }
     Index y = 0;
     for (Index j = 0; j < C; ++j) {
-      const auto total = [&](Index i) { return best[std::size_t(i)] + value_at(end, i); };
-      if (total(j) > total(y)) y = j;
+      if (best[std::size_t(j)] + last[std::size_t(j)] > best[std::size_t(y)] + last[std::size_t(y)]) y = j;
     }
     for (std::size_t k = at.size(); k-- > 0; y = from[k * std::size_t(C) + std::size_t(y)]) {
-      set_value(tags, n * T + at[k], double(y));
+      tags[std::size_t(n * T + at[k])] = y;
     }
   }
-  return tags;
+  return labels(tags, emissions.device()).reshape({N, T});
 }
 
 // ---- for the table of losses

@@ -31,7 +31,8 @@ struct CrfOptions {
 Tensor crf_nll(At emissions, const Tensor& tags, const Tensor& transitions, const Tensor& start, const Tensor& end,
                CrfOptions = {});
 
-// The tags of the greatest score, by dynamic programming (Viterbi 1967); 0 where masked.  -> i64 [N,T]
+// The tags of the greatest score, by dynamic programming (Viterbi 1967); 0 where masked. Reads the scores on the CPU.
+// -> i64 [N,T]
 Tensor crf_decode(const Tensor& emissions, const Tensor& transitions, const Tensor& start, const Tensor& end,
                   const Tensor& mask = {});
 

@@ -5,17 +5,37 @@
 #include "losses/logsumexp/cosent.h"
 #include "losses/logsumexp/info_nce.h"
 #include "losses/logsumexp/info_nce_rows.h"
+#include "losses/logsumexp/weight_of_mean.h"
 #include "ops/arithmetic.h"
 #include "ops/distance.h"
+#include "ops/elementwise.h"
 #include "ops/index.h"
 
 namespace gradus {
 namespace {
 
+template <class Y, class T> struct Matches {
+  const Y* label;
+  double from;
+  T* match;
+  HD void operator()(Index i) const { match[i] = double(label[i]) >= from ? T(1) : T(0); }
+};
+
+// [N] 1 where the pair is a match
+Tensor matches(const Tensor& labels, double from, DType dtype) {
+  Tensor match = empty({labels.numel()}, dtype, labels.device());
+  dispatch(labels.dtype(), [&]<class Y>() {
+    dispatch_float("hybrid", dtype, [&]<class T>() {
+      launch(labels.device(), labels.numel(), Matches<Y, T>{labels.data<Y>(), from, match.data_mut<T>()});
+    });
+  });
+  return match;
+}
+
 // [N,N] -> [N]
 Tensor diagonal(At x) {
   const Index N = x->size(0);
-  return gather(x, 1, arange(N, DType::i64).reshape({N, 1})).reshape({N});
+  return gather(x, 1, arange(N, DType::i64, x->device()).reshape({N, 1})).reshape({N});
 }
 
 }  // namespace
@@ -28,22 +48,21 @@ Tensor hybrid(At u, const Tensor& v, const Tensor& labels, HybridOptions o) {
   }
   if (!(o.alpha >= 0 && o.alpha <= 1)) fail("hybrid", "alpha must lie in [0,1], got " + std::to_string(o.alpha));
   if (std::isnan(o.positive_from)) fail("hybrid", "positive_from must not be NaN");
-  const Index N = labels.numel();
-  Tensor match = zeros({N}, u->dtype());
-  double matches = 0;
-  for (Index i = 0; i < N; ++i) {
-    if (!(value_at(labels, i) >= o.positive_from)) continue;
-    set_value(match, i, 1);
-    ++matches;
-  }
+  check_same_device("hybrid", u, labels);
   const UserLine line = u.line;
-  const Tensor cosines = cosine_matrix(u, v);                                                            // [N,N]
-  const Tensor scores = o.form == Form::closed ? diagonal(At(cosines, line)) : cosine_similarity(u, v);  // [N]
+  const InfoNceOptions contrasts{.temperature = o.temperature, .reduction = Reduction::none, .form = o.form};
+  Tensor scores, rows;                                            // [N]
+  if (o.form == Form::closed && !info_nce_streams(u->size(0))) {  // one matrix for both
+    const Tensor cosines = cosine_matrix(u, v);                   // [N,N]
+    scores = diagonal(At(cosines, line));
+    rows = info_nce_of_similarity(At(cosines, line), contrasts);
+  } else {
+    scores = cosine_similarity(u, v);
+    rows = info_nce(u, v, contrasts);
+  }
   const Tensor ranked = cosent(At(scores, line), labels, {.scale = o.scale, .form = o.form});
-  const Tensor rows = info_nce_of_similarity(
-      At(cosines, line), {.temperature = o.temperature, .reduction = Reduction::none, .form = o.form});  // [N]
-  const Tensor matched = At(rows, line) * match;
-  const Tensor contrast = reduce_rows(At(matched, line), Reduction::mean, matches);
+  const Tensor weight = weight_of_mean(matches(labels, o.positive_from, u->dtype()));  // [N]
+  const Tensor contrast = dot(At(rows, line), weight);                                 // []
   const Tensor first = o.alpha * At(ranked, line), second = (1 - o.alpha) * At(contrast, line);
   return At(first, line) + At(second, line);
 }

@@ -5,6 +5,7 @@
 //
 // CoSENT only compares the N given pairs; InfoNCE also says that u_i and v_j of different pairs do not belong
 // together. Both come from C = cosines of all u_i, v_j: s is its diagonal, InfoNCE a softmax of its rows.
+// A batch too large for the matrix (info_nce_rows.h) computes the diagonal by itself.
 //
 // InfoNCE takes every pair for a match, whatever its label. Where low labels mean "not similar", positive_from says
 // from which label on a pair is one; the others remain candidates.

@@ -4,34 +4,60 @@
 #include "ops/arithmetic.h"
 #include "ops/distance.h"
 #include "ops/index.h"
+#include "ops/normalize.h"
 #include "ops/shape_ops.h"
 
 namespace gradus {
+
+namespace {
+
+// ids as i64 for N rows, or undefined
+Tensor checked_ids(const InfoNceOptions& o, Index N) {
+  if (!o.ids) return {};
+  if (o.ids.rank() != 1 || o.ids.numel() != N) {
+    fail("info_nce", "needs an id for each of " + std::to_string(N) + " rows, got ids " + o.ids.describe());
+  }
+  return as_index("info_nce", o.ids).detach();
+}
+
+Tensor mean_of(At rows, const Tensor& columns) {
+  const Tensor both = rows + At(columns, rows.line);
+  return At(both, rows.line) * 0.5;
+}
+
+}  // namespace
 
 Tensor info_nce_of_similarity(At similarity, const InfoNceOptions& o) {
   check_temperature("info_nce", o.temperature);
   if (!similarity.tensor) fail("info_nce", "the similarity matrix is undefined");
   const Tensor& s = similarity;
   if (s.rank() != 2 || s.size(0) != s.size(1)) fail("info_nce", "needs a similarity matrix [N,N], got " + s.describe());
-  const Index N = s.size(0);
-  if (o.ids && (o.ids.rank() != 1 || o.ids.numel() != N)) {
-    fail("info_nce", "needs an id for each of " + std::to_string(N) + " rows, got ids " + o.ids.describe());
-  }
-  const Tensor ids = o.ids ? as_index("info_nce", o.ids).detach() : Tensor();
+  const UserLine line = similarity.line;
+  const Tensor ids = checked_ids(o, s.size(0));
   Tensor rows = info_nce_rows(similarity, ids, Positives::diagonal, o.temperature, o.form);
   if (o.symmetric) {
     const Tensor turned = transpose(similarity, 0, 1);
-    const Tensor columns = info_nce_rows(At(turned, similarity.line), ids, Positives::diagonal, o.temperature, o.form);
-    const Tensor both = At(rows, similarity.line) + At(columns, similarity.line);
-    rows = At(both, similarity.line) * 0.5;
+    rows = mean_of(At(rows, line), info_nce_rows(At(turned, line), ids, Positives::diagonal, o.temperature, o.form));
   }
-  return reduce_rows(At(rows, similarity.line), o.reduction, double(N));
+  return reduce_rows(At(rows, line), o.reduction, double(s.size(0)));
 }
 
 Tensor info_nce(At q, const Tensor& k, const InfoNceOptions& o) {
+  check_temperature("info_nce", o.temperature);
   check_views("info_nce", q, k);
-  const Tensor similarity = cosine_matrix(q, k);
-  return info_nce_of_similarity(At(similarity, q.line), o);
+  const UserLine line = q.line;
+  const Index N = q->size(0);
+  if (o.form == Form::definition || !info_nce_streams(N)) {
+    const Tensor similarity = cosine_matrix(q, k);
+    return info_nce_of_similarity(At(similarity, line), o);
+  }
+  const Tensor ids = checked_ids(o, N), a = l2_normalize(q), b = l2_normalize(At(k, line));  // [N,D]
+  const auto direction = [&](const Tensor& from, const Tensor& to) {
+    return info_nce_products(At(from, line), to, ids, Positives::diagonal, o.temperature, o.form);
+  };
+  Tensor rows = direction(a, b);
+  if (o.symmetric) rows = mean_of(At(rows, line), direction(b, a));
+  return reduce_rows(At(rows, line), o.reduction, double(N));
 }
 
 // ---- for the table of losses

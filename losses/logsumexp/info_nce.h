@@ -6,7 +6,8 @@
 // queries and takes the mean of both, which is the loss of CLIP.
 //
 // Derivation. With x_ij = cos(q_i, k_j) / t, L_i = log sum_j e^{x_ij} - x_ii, so dL_i/dcos_ij = (p_ij - [j = i]) / t:
-// see info_nce_rows.h. The cosines are one matrix product of the normalised rows.
+// see info_nce_rows.h. The cosines are one matrix product of the normalised rows; of more than 4096 rows
+// they are computed by blocks of rows, in both passes, and never all at once.
 //
 // False negatives. Where two rows are the same thing, k_j is no wrong answer for q_i. ids name the things: keys with
 // the id of the query, other than its own, are left out of the sum.

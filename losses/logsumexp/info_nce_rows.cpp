@@ -1,9 +1,12 @@
 #include "losses/logsumexp/info_nce_rows.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "losses/logsumexp/info_nce_bodies.h"
 #include "ops/elementwise.h"
 #include "ops/math.h"
+#include "ops/matmul.h"
 #include "ops/reduce.h"
 #include "ops/select.h"
 #include "ops/shape_ops.h"
@@ -12,54 +15,37 @@
 namespace gradus {
 namespace {
 
-// The sets A and P of row r. Types, and | and & instead of || and &&, so that the loops have no branches and vectorise.
-struct OwnColumn {  // Positives::diagonal, no ids
-  static constexpr bool one_positive = true;
-  std::int32_t r;
-  HD OwnColumn(const Index*, Index row) : r(std::int32_t(row)) {}
-  HD bool candidate(Index) const { return true; }
-  HD bool positive(Index c) const { return std::int32_t(c) == r; }
-};
-struct OwnColumnOfId {  // Positives::diagonal
-  static constexpr bool one_positive = true;
-  std::int32_t r;
-  const Index* id;
-  Index own;
-  HD OwnColumnOfId(const Index* ids, Index row) : r(std::int32_t(row)), id(ids), own(ids[row]) {}
-  HD bool candidate(Index c) const { return (std::int32_t(c) == r) | (id[c] != own); }
-  HD bool positive(Index c) const { return std::int32_t(c) == r; }
-};
-struct OthersOfId {  // Positives::same_id
-  static constexpr bool one_positive = false;
-  std::int32_t r;
-  const Index* id;
-  Index own;
-  HD OthersOfId(const Index* ids, Index row) : r(std::int32_t(row)), id(ids), own(ids[row]) {}
-  HD bool candidate(Index c) const { return std::int32_t(c) != r; }
-  HD bool positive(Index c) const { return (std::int32_t(c) != r) & (id[c] == own); }
-};
-
-template <class F> void with_choice(Positives positives, const Index* ids, const F& f) {
-  if (positives == Positives::same_id) return f.template operator()<OthersOfId>();
-  if (ids) return f.template operator()<OwnColumnOfId>();
-  f.template operator()<OwnColumn>();
-}
+using namespace info_nce_bodies;
 
 // ---- as the derivation starts: a log softmax over the candidates, on the tape
 
+// outside: what is no candidate; weight: 1 / |P| for a positive. A row without positives has weight 0 and all candidates,
+// so that its log softmax exists.
+template <class T, class Choice> struct Sets {
+  const Index* ids;
+  Index N;
+  std::uint8_t* outside;
+  T* weight;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const Choice in(ids, r);
+    std::uint8_t* out = outside + r * N;
+    T* w = weight + r * N;
+    const T positives = team.template sum<T>(N, [=](Index c) { return T(in.positive(c)); });
+    team.each(N, [=](Index c) {
+      out[c] = positives > 0 && !in.candidate(c);
+      w[c] = in.positive(c) ? 1 / positives : T(0);
+    });
+  }
+};
+
 Tensor definition(const Tensor& similarity, const Index* ids, Positives kind, double temperature) {
   const Index N = similarity.size(0);
-  Tensor outside = zeros({N, N}, DType::u8), weight = zeros({N, N}, similarity.dtype());
-  with_choice(kind, ids, [&]<class Choice>() {
-    for (Index r = 0; r < N; ++r) {
-      const Choice in(ids, r);
-      Index positives = 0;
-      for (Index c = 0; c < N; ++c) positives += in.positive(c);
-      for (Index c = 0; c < N; ++c) {
-        if (positives) set_value(outside, r * N + c, !in.candidate(c));
-        if (in.positive(c)) set_value(weight, r * N + c, 1 / double(positives));
-      }
-    }
+  Device& device = similarity.device();
+  Tensor outside = empty({N, N}, DType::u8, device), weight = empty({N, N}, similarity.dtype(), device);
+  dispatch_float("info_nce_rows", similarity.dtype(), [&]<class T>() {
+    with_choice(kind, ids, [&]<class Choice>() {
+      launch_rows(device, N, N, Sets<T, Choice>{ids, N, outside.data_mut<std::uint8_t>(), weight.data_mut<T>()});
+    });
   });
   const Tensor log_p = log_softmax(masked_fill(similarity / temperature, outside, -vmath::infinity<double>));  // [N,N]
   return -sum(weight * masked_fill(log_p, outside, 0), {1});                                                   // [N]
@@ -67,113 +53,148 @@ Tensor definition(const Tensor& similarity, const Index* ids, Positives kind, do
 
 // ---- as the derivation ends: one node
 
-template <class T, class Choice> struct RowLoss {
-  const Index* ids;
-  const T* similarity;
-  Index N;
-  T sharpness;                   // 1 / temperature
-  T *loss, *top, *rest, *count;  // [N] each; lse = sharpness top + rest
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const Choice in(ids, r);
-    const T *s = similarity + r * N, k = sharpness;
-    const T positives =
-        Choice::one_positive ? T(1) : team.template sum<T>(N, [=](Index c) { return T(in.positive(c)); });
-    T m = 0, log_sum = 0, gaps = 0;
-    if (positives > 0) {
-      m = team.template max<T>(N, [=](Index c) { return in.candidate(c) ? s[c] : -vmath::infinity<T>; });
-      // The greatest terms are 1 each. One of them is the 1 of log1p, so that small others keep their digits.
-      const T greatest = team.template sum<T>(N, [=](Index c) { return T(in.candidate(c) & (s[c] == m)); });
-      const T others = team.template sum<T>(
-          N, [=](Index c) { return (in.candidate(c) & (s[c] < m)) ? vmath::exp(k * (s[c] - m)) : T(0); });
-      log_sum = vmath::log1p(others + (greatest - 1));
-      gaps = Choice::one_positive ? m - s[r]
-                                  : team.template sum<T>(N, [=](Index c) { return in.positive(c) ? m - s[c] : T(0); });
-    }
-    if (team.leads()) {
-      loss[r] = positives > 0 ? log_sum + k * (gaps / positives) : T(0);
-      top[r] = m;
-      rest[r] = log_sum;
-      count[r] = positives;
-    }
+// What a row keeps for its gradient.
+struct RowState {
+  Tensor top, rest, count;  // [N]
+  RowState() = default;
+  RowState(Index N, DType dtype, Device& device) {
+    for (Tensor* t : {&top, &rest, &count}) *t = empty({N}, dtype, device);
   }
 };
 
-template <class T, class Choice> struct SimilarityGradient {
-  const Index* ids;
-  const T *dy, *similarity, *loss, *top, *rest, *count;
-  Index N;
-  T sharpness;
-  T* ds;
-  bool add;
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const Choice in(ids, r);
-    const T *s = similarity + r * N, k = sharpness, m = top[r], log_sum = rest[r], positives = count[r];
-    const T g = positives > 0 ? dy[r] * k : T(0);
-    T* to = ds + r * N;
-    const bool plus = add;
-    if (g == 0) return team.each(N, [=](Index c) { to[c] = plus ? to[c] : T(0); });
-    // A single positive has log p = -L, and p - 1 keeps its digits as expm1(-L): also where p is 1 - 1e-20.
-    const bool single = positives == 1;
-    const T fixed = single ? vmath::expm1(-loss[r]) : -1 / positives, moving = single ? T(0) : T(1);
-    team.each(N, [=](Index c) {
-      const T p = vmath::exp(k * (s[c] - m) - log_sum);
-      const T pull = in.positive(c) ? fixed + moving * p : p;
-      const T v = in.candidate(c) ? g * pull : T(0);
-      to[c] = plus ? to[c] + v : v;
-    });
-  }
-};
+// The loss of the `rows` rows from `first` on.
+template <class T>
+void row_losses(Positives positives, const Tensor& ids, double temperature, const T* similarity, Index first,
+                Index rows, RowState& state, Tensor& loss) {
+  const Index N = loss.numel();
+  with_choice(positives, kept<Index>(ids), [&]<class Choice>() {
+    launch_rows(loss.device(), rows, N,
+                RowLoss<T, Choice>{kept<Index>(ids), similarity, N, first, T(1 / temperature), loss.data_mut<T>(),
+                                   state.top.template data_mut<T>(), state.rest.template data_mut<T>(),
+                                   state.count.template data_mut<T>()});
+  });
+}
+template <class T>
+void row_gradients(Positives positives, const Tensor& ids, double temperature, const T* similarity, Index first,
+                   Index rows, const RowState& state, const Tensor& loss, const Tensor& dy, T* ds, bool add) {
+  const Index N = loss.numel();
+  with_choice(positives, kept<Index>(ids), [&]<class Choice>() {
+    launch_rows(loss.device(), rows, N,
+                SimilarityGradient<T, Choice>{kept<Index>(ids), dy.data<T>(), similarity, loss.data<T>(),
+                                              state.top.template data<T>(), state.rest.template data<T>(),
+                                              state.count.template data<T>(), N, first, T(1 / temperature), ds, add});
+  });
+}
 
 // y_r = log sum_{c in A} e^{S_rc / t} - 1/|P| sum_{c in P} S_rc / t
 // dy_r/dS_rc = ([c in A] p_rc - [c in P] / |P|) / t
 struct InfoNceRows final : Op {
   Positives positives;
   double temperature;
-  Tensor top, rest, count;  // [N]
+  RowState state;
   InfoNceRows(Positives p, double t) : positives(p), temperature(t) {}
   const char* name() const override { return "info_nce_rows"; }
   Keep keep() const override { return Keep::both; }
-
-  template <class F> void with_types(In in, const F& f) const {
-    dispatch_float(name(), in[0].dtype(), [&]<class T>() {
-      with_choice(positives, kept<Index>(in[1]), [&]<class Choice>() { f.template operator()<T, Choice>(); });
-    });
-  }
 
   Tensor forward(In in) override {
     const Tensor& s = in[0];
     const Index N = s.size(0);
     Tensor loss = empty({N}, s.dtype(), s.device());
-    top = empty({N}, s.dtype(), s.device());
-    rest = empty({N}, s.dtype(), s.device());
-    count = empty({N}, s.dtype(), s.device());
-    with_types(in, [&]<class T, class Choice>() {
-      launch_rows(s.device(), N, N,
-                  RowLoss<T, Choice>{kept<Index>(in[1]), s.data<T>(), N, T(1 / temperature), loss.data_mut<T>(),
-                                     top.data_mut<T>(), rest.data_mut<T>(), count.data_mut<T>()});
-    });
+    state = RowState(N, s.dtype(), s.device());
+    dispatch_float(name(), s.dtype(),
+                   [&]<class T>() { row_losses<T>(positives, in[1], temperature, s.data<T>(), 0, N, state, loss); });
     return loss;
   }
 
   void backward(const Tensor& dy, In in, const Tensor& y, Out dx) override {
     if (!dx.wants(0)) return;
     const Tensor& s = in[0];
-    const Index N = s.size(0);
     auto [ds, started] = dx.sum(0);
-    with_types(in, [&, &to = ds, add = started]<class T, class Choice>() {
-      launch_rows(s.device(), N, N,
-                  SimilarityGradient<T, Choice>{kept<Index>(in[1]), dy.data<T>(), s.data<T>(), y.data<T>(),
-                                                top.data<T>(), rest.data<T>(), count.data<T>(), N, T(1 / temperature),
-                                                to.template data_mut<T>(), add});
+    dispatch_float(name(), s.dtype(), [&, &to = ds, add = started]<class T>() {
+      row_gradients<T>(positives, in[1], temperature, s.data<T>(), 0, s.size(0), state, y, dy,
+                       to.template data_mut<T>(), add);
     });
   }
 };
 
+// The same from q and k, by blocks of rows: S_rc = <q_r, k_c> exists for a few rows at a time, in both passes.
+// y as above;  dS as above,  dq_r = sum_c dS_rc k_c,  dk_c = sum_r dS_rc q_r
+struct InfoNceBlocks final : Op {
+  Positives positives;
+  double temperature;
+  Index block_rows;
+  RowState state;
+  InfoNceBlocks(Positives p, double t, Index rows) : positives(p), temperature(t), block_rows(rows) {}
+  const char* name() const override { return "info_nce_rows"; }
+  Keep keep() const override { return Keep::both; }
+
+  // f(first, rows, S): S [rows,N] may be written.
+  template <class T, class F> void each_block(const Tensor& q, const Tensor& k, const F& f) const {
+    const Index N = q.size(0), D = q.size(1);
+    Tensor block = empty({std::min(block_rows, N), N}, q.dtype(), q.device());
+    for (Index first = 0; first < N; first += block_rows) {
+      const Index rows = std::min(block_rows, N - first);
+      T* s = block.data_mut<T>();
+      q.device().gemm(q.dtype(), {.transpose_b = true, .m = rows, .n = N, .k = D}, q.data<T>() + first * D, k.data<T>(),
+                      s);
+      f(first, rows, s);
+    }
+  }
+
+  Tensor forward(In in) override {
+    const Tensor& q = in[0];
+    Tensor loss = empty({q.size(0)}, q.dtype(), q.device());
+    state = RowState(q.size(0), q.dtype(), q.device());
+    dispatch_float(name(), q.dtype(), [&]<class T>() {
+      each_block<T>(q, in[1], [&](Index first, Index rows, const T* s) {
+        row_losses<T>(positives, in[2], temperature, s, first, rows, state, loss);
+      });
+    });
+    return loss;
+  }
+
+  void backward(const Tensor& dy, In in, const Tensor& y, Out dx) override {
+    const Tensor &q = in[0], &k = in[1];
+    const Index N = q.size(0), D = q.size(1);
+    dispatch_float(name(), q.dtype(), [&]<class T>() {
+      T *dq = dx.wants(0) ? dx.into(0).template data_mut<T>() : nullptr,
+        *dk = dx.wants(1) ? dx.into(1).template data_mut<T>() : nullptr;
+      each_block<T>(q, k, [&](Index first, Index rows, T* s) {
+        row_gradients<T>(positives, in[2], temperature, s, first, rows, state, y, dy, s, false);
+        Device& device = q.device();
+        if (dq) device.gemm(q.dtype(), {.accumulate = true, .m = rows, .n = D, .k = N}, s, k.data<T>(), dq + first * D);
+        if (dk) {
+          device.gemm(q.dtype(), {.transpose_a = true, .accumulate = true, .m = N, .n = D, .k = rows}, s,
+                      q.data<T>() + first * D, dk);
+        }
+      });
+    });
+  }
+};
+
+// Similarities held at once: 64 MiB of f32.
+constexpr Index held = Index(1) << 24;
+
 }  // namespace
 
+bool info_nce_streams(Index N) { return N * N > held; }
+
 Tensor info_nce_rows(At similarity, const Tensor& ids, Positives positives, double temperature, Form form) {
+  if (ids) check_same_device("info_nce_rows", similarity, ids);
   if (form == Form::closed) return apply(InfoNceRows{positives, temperature}, similarity, ids);
   return definition(similarity, kept<Index>(ids), positives, temperature);
+}
+
+Tensor info_nce_products(At q, const Tensor& k, const Tensor& ids, Positives positives, double temperature, Form form,
+                         Index block_rows) {
+  const Index N = q->size(0);
+  if (form == Form::closed && (block_rows > 0 || info_nce_streams(N))) {
+    if (ids) check_same_device("info_nce_rows", q, ids);
+    const Index rows = block_rows > 0 ? block_rows : std::max<Index>(1, held / N);
+    return apply(InfoNceBlocks{positives, temperature, rows}, q, k, ids);
+  }
+  const Tensor similarity = matmul(q, k, {.transpose_b = true});  // [N,N]
+  return info_nce_rows(At(similarity, q.line), ids, positives, temperature, form);
 }
 
 void check_temperature(const char* loss, double temperature) {

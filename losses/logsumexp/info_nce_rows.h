@@ -22,6 +22,13 @@ enum class Positives { diagonal, same_id };
 // similarity [N,N]; ids [N] i64, undefined for Positives::diagonal without masking.  -> [N]
 Tensor info_nce_rows(At similarity, const Tensor& ids, Positives positives, double temperature, Form form);
 
+// The same for similarity = q k^T, q and k [N,D]. From N = 4097 on, or when block_rows are given, the matrix is never
+// whole: blocks of rows are multiplied, used and dropped, and multiplied again for the gradient. That is four products
+// instead of three, and O(N D) memory beside one block of 2^24 similarities.  -> [N]
+Tensor info_nce_products(At q, const Tensor& k, const Tensor& ids, Positives positives, double temperature, Form form,
+                         Index block_rows = 0);
+bool info_nce_streams(Index N);
+
 // Errors of the three losses.
 void check_temperature(const char* loss, double temperature);
 void check_views(const char* loss, const Tensor& a, const Tensor& b);  // both [N,D] of one type

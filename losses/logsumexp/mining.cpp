@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "losses/logsumexp/mining_device.h"
 #include "losses/logsumexp/ranked.h"
+#include "ops/elementwise.h"
 #include "ops/index.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
@@ -31,7 +33,7 @@ struct Harder {
 Tensor definition(const Tensor& scores, const Tensor& labels, double k, Index top_k) {
   const Index N = scores.numel();
   const std::vector<double> s = scores.to_vector(), y = labels.to_vector();
-  Tensor left_out = full({N, N}, 1, DType::u8);
+  Tensor left_out = full({N, N}, 1, DType::u8, Device::cpu());
   for (Index i = 0; i < N; ++i) {
     std::vector<Index> lower;
     for (Index j = 0; j < N; ++j) {
@@ -42,96 +44,124 @@ Tensor definition(const Tensor& scores, const Tensor& labels, double k, Index to
       set_value(left_out, i * N + lower[std::size_t(r)], 0);
   }
   const Tensor gap = k * (scores.reshape({1, N}) - scores.reshape({N, 1}));  // [N,N] k (s_j - s_i), i down, j across
-  const Tensor terms = masked_fill(gap, left_out, -vmath::infinity<double>);
-  return logsumexp(cat({zeros({1}, scores.dtype()), terms.reshape({N * N})}), 0);  // []
+  const Tensor terms = masked_fill(gap, left_out.to(scores.device()), -vmath::infinity<double>);
+  return logsumexp(cat({zeros({1}, scores.dtype(), scores.device()), terms.reshape({N * N})}), 0);  // []
 }
 
 // ---- as the derivation ends: one node
 
-// Room for the K hardest so far, the hardest first.
-void keep_hardest(std::vector<Index>& list, Index candidate, Index top_k, const Harder& harder) {
-  if (Index(list.size()) == top_k) {
-    if (!harder(candidate, list.back())) return;
-    list.pop_back();
-  }
-  list.insert(std::upper_bound(list.begin(), list.end(), candidate, harder), candidate);
-}
+// Which scores are compared: chosen on the CPU, from copies.
+struct Choice {
+  ranked::Order order;
+  std::vector<Index> hard, lists;          // H of label group g is hard[lists[g]] .. hard[lists[g+1]]
+  std::vector<Index> group, enter, leave;  // of a score: its group; it is in H_g for enter <= g < leave
 
-template <class F> double log_sum_exp(Index n, const F& term) {
-  double top = -vmath::infinity<double>, sum = 0;
-  for (Index i = 0; i < n; ++i) top = std::max(top, term(i));
-  if (top == -vmath::infinity<double>) return top;
-  for (Index i = 0; i < n; ++i) sum += vmath::exp(term(i) - top);
-  return top + vmath::log(sum);
-}
+  Choice(const Tensor& scores, const Tensor& labels, Index top_k) : order(ranked::order_of(labels)), lists(1, 0) {
+    const std::vector<double> s = scores.to_vector();
+    const Index G = order.groups();
+    for (auto* v : {&group, &enter, &leave}) v->assign(s.size(), 0);
+    std::vector<Index> list;  // the K hardest so far, the hardest first
+    for (Index g = 0; g < G; ++g) {
+      hard.insert(hard.end(), list.begin(), list.end());
+      lists.push_back(Index(hard.size()));
+      for (Index p = order.starts[std::size_t(g)]; p < order.starts[std::size_t(g + 1)]; ++p) {
+        const Index i = Index(order.sample[std::size_t(p)]);
+        group[std::size_t(i)] = g;
+        add(list, i, g + 1, top_k, Harder{s});
+      }
+    }
+    for (const Index i : list) leave[std::size_t(i)] = G;
+  }
+
+  void add(std::vector<Index>& list, Index candidate, Index next_group, Index top_k, const Harder& harder) {
+    if (Index(list.size()) == top_k) {
+      if (!harder(candidate, list.back())) return;
+      leave[std::size_t(list.back())] = next_group;
+      list.pop_back();
+    }
+    enter[std::size_t(candidate)] = next_group;
+    list.insert(std::upper_bound(list.begin(), list.end(), candidate, harder), candidate);
+  }
+};
 
 // y = log(1 + sum_i sum_{j in H_i} e^{k (s_j - s_i)})
 // dy/ds_i = k (sum_{h: i in H_h} e^{k (s_i - s_h)} - sum_{j in H_i} e^{k (s_j - s_i)}) / e^y
 struct CosentHardest final : Op {
   double k;
-  Index top_k;
-  ranked::Order order;
-  std::vector<Index> hard, list_starts;  // H of label group g is hard[list_starts[g]] .. hard[list_starts[g+1]]
-  std::vector<double> low, up;           // of a group: log sum_{j in H} e^{k s_j},  log sum_i e^{-k s_i}
-  double loss = 0;
+  Index top_k, groups = 0;
+  Tensor sample, starts, hard, lists, group, enter, leave;
+  Tensor low, up;  // [2,G]: logarithms, and then nothing of use
+  Tensor L;        // [] f64
   CosentHardest(double scale, Index top) : k(scale), top_k(top) {}
   const char* name() const override { return "cosent_hardest"; }
 
-  Index begin(Index g) const { return order.starts[std::size_t(g)]; }
-  Index end(Index g) const { return order.starts[std::size_t(g + 1)]; }
-  Index sample(Index p) const { return Index(order.sample[std::size_t(p)]); }
+  void choose(const Tensor& scores, const Tensor& y) {
+    const Choice c(scores, y, top_k);
+    Device& device = scores.device();
+    groups = c.order.groups();
+    sample = labels({c.order.sample.begin(), c.order.sample.end()}, device);
+    starts = labels(c.order.starts, device);
+    hard = labels(c.hard, device);
+    lists = labels(c.lists, device);
+    group = labels(c.group, device);
+    enter = labels(c.enter, device);
+    leave = labels(c.leave, device);
+  }
 
-  void find_hardest(const std::vector<double>& s) {
-    std::vector<Index> list;
-    hard.clear();
-    list_starts.assign(1, 0);
-    for (Index g = 0; g < order.groups(); ++g) {
-      hard.insert(hard.end(), list.begin(), list.end());
-      list_starts.push_back(Index(hard.size()));
-      for (Index p = begin(g); p < end(g); ++p) keep_hardest(list, sample(p), top_k, Harder{s});
-    }
+  mining::Lists of() const {
+    return {sample.data<Index>(), starts.data<Index>(), hard.data<Index>(), lists.data<Index>(),
+            group.data<Index>(),  enter.data<Index>(),  leave.data<Index>()};
   }
 
   Tensor forward(In in) override {
-    const std::vector<double> s = in[0].to_vector();
-    order = ranked::order_of(in[1]);
-    find_hardest(s);
-    low.clear();
-    up.clear();
-    std::vector<double> wins(s.size());
-    for (Index g = 0; g < order.groups(); ++g) {
-      const Index* list = hard.data() + list_starts[std::size_t(g)];
-      const Index n = list_starts[std::size_t(g + 1)] - list_starts[std::size_t(g)], first = begin(g);
-      low.push_back(log_sum_exp(n, [&](Index r) { return k * s[std::size_t(list[r])]; }));
-      up.push_back(log_sum_exp(end(g) - first, [&](Index r) { return -k * s[std::size_t(sample(first + r))]; }));
-      for (Index p = first; p < end(g); ++p) wins[std::size_t(p)] = low.back() - k * s[std::size_t(sample(p))];
-    }
-    loss = ranked::log1p_sum_exp(wins);
-    return full({}, loss, in[0].dtype());
+    const Tensor& s = in[0];
+    Device& device = s.device();
+    choose(s, in[1]);
+    L = empty({}, DType::f64, device);
+    Tensor y = empty({}, s.dtype(), device);
+    const Index N = s.numel(), R = chunks_of(N);
+    dispatch_float(name(), s.dtype(), [&]<class T>() {
+      const auto log_sums = [&](double sign, const Tensor& index, const Tensor& begins) {
+        Tensor y = row_max_sums(
+            device, groups, top_k,
+            mining::ListTerms<T>{s.data<T>(), sign * k, index.template data<Index>(), begins.template data<Index>()});
+        launch(device, groups, mining::Logs{y.data_mut<double>(), groups});
+        return y;
+      };
+      low = log_sums(1, hard, lists);
+      up = log_sums(-1, sample, starts);
+      const Tensor parts =
+          chunk_max_sums(device, N, mining::Wins<T>{s.data<T>(), k, group.data<Index>(), low.data<double>()});
+      launch_rows(device, 1, R, Log1pOfRows<T>{parts.data<double>(), R, L.data_mut<double>(), y.data_mut<T>()});
+    });
+    return y;
   }
 
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
     if (!dx.wants(0)) return;
-    const std::vector<double> s = in[0].to_vector();
-    std::vector<double> pull(s.size(), 0);
-    for (Index g = 0; g < order.groups(); ++g) {
-      const double lower = low[std::size_t(g)], upper = up[std::size_t(g)];
-      for (Index p = begin(g); p < end(g); ++p) {
-        const std::size_t i = std::size_t(sample(p));
-        pull[i] -= vmath::exp(lower - k * s[i] - loss);
-      }
-      for (Index r = list_starts[std::size_t(g)]; r < list_starts[std::size_t(g + 1)]; ++r) {
-        const std::size_t j = std::size_t(hard[std::size_t(r)]);
-        pull[j] += vmath::exp(k * s[j] + upper - loss);
-      }
-    }
-    const double factor = dy.item() * k;
-    dispatch_float(name(), in[0].dtype(), [&]<class T>() {
-      T* ds = dx.into(0).data_mut<T>();
-      for (std::size_t i = 0; i < pull.size(); ++i) ds[i] += T(factor * pull[i]);
+    const Tensor& s = in[0];
+    dispatch_float(name(), s.dtype(), [&]<class T>() {
+      launch_rows(s.device(), s.numel(), top_k,
+                  mining::Gradient<T>{s.data<T>(), dy.data<T>(), k, of(), low.data<double>(), up.data<double>(),
+                                      L.data<double>(), dx.into(0).template data_mut<T>()});
     });
   }
 };
+
+// hardest_negatives on the CPU: one partial sort a row.
+void sort_negatives(const Tensor& similarity, const Index* y, Index N, Index top_k, Index* out) {
+  for (Index i = 0; i < N; ++i) {
+    const std::vector<double> row = similarity[i].to_vector();
+    std::vector<Index> negatives;  // positions in the batch, not in the list of negatives
+    for (Index j = 0; j < N; ++j) {
+      if (y[j] != y[i]) negatives.push_back(j);
+    }
+    const Index found = std::min(top_k, Index(negatives.size()));
+    std::partial_sort(negatives.begin(), negatives.begin() + found, negatives.end(), Harder{row});
+    std::copy_n(negatives.begin(), found, out + i * top_k);
+    std::fill_n(out + i * top_k + found, top_k - found, Index(-1));
+  }
+}
 
 }  // namespace
 
@@ -146,6 +176,7 @@ Tensor cosent_hardest(At scores, const Tensor& labels, CosentHardestOptions o) {
     fail(name, "the scale must be a finite number above 0, got " + std::to_string(o.scale));
   }
   if (o.top_k < 1) fail(name, "top_k must be at least 1, got " + std::to_string(o.top_k));
+  check_same_device(name, scores, labels);
   ranked::check_labels(name, labels);
   if (o.form == Form::definition) return definition(scores, labels, o.scale, o.top_k);
   return apply(CosentHardest{o.scale, o.top_k}, scores, labels.detach());
@@ -160,19 +191,17 @@ Tensor hardest_negatives(const Tensor& similarity, const Tensor& labels, Index t
          "needs a similarity matrix [N,N] and labels [N], got " + similarity.describe() + " and " + labels.describe());
   }
   if (top_k < 1) fail(name, "top_k must be at least 1, got " + std::to_string(top_k));
+  check_same_device(name, similarity, labels);
   const Tensor ids = as_index(name, labels);
-  const Index* y = ids.data<Index>();
-  Tensor out = full({N, top_k}, -1, DType::i64);
-  for (Index i = 0; i < N; ++i) {
-    const std::vector<double> row = similarity[i].to_vector();
-    std::vector<Index> negatives;  // positions in the batch, not in the list of negatives
-    for (Index j = 0; j < N; ++j) {
-      if (y[j] != y[i]) negatives.push_back(j);
-    }
-    const Index found = std::min(top_k, Index(negatives.size()));
-    std::partial_sort(negatives.begin(), negatives.begin() + found, negatives.end(), Harder{row});
-    std::copy_n(negatives.begin(), found, out.data_mut<Index>() + i * top_k);
+  Tensor out = empty({N, top_k}, DType::i64, similarity.device());
+  if (similarity.device().is_cpu()) {
+    sort_negatives(similarity.detach(), ids.data<Index>(), N, top_k, out.data_mut<Index>());
+    return out;
   }
+  dispatch_float(name, similarity.dtype(), [&]<class T>() {
+    launch_rows(similarity.device(), N, N,
+                mining::RowNegatives<T>{similarity.data<T>(), ids.data<Index>(), N, top_k, out.data_mut<Index>()});
+  });
   return out;
 }
 
@@ -183,21 +212,21 @@ Tensor balanced_batch(const Tensor& labels, Index batch_size, Rng& rng, const st
   if (batch_size < 1 || batch_size > labels.numel()) {
     fail(name, "cannot draw " + std::to_string(batch_size) + " different samples from " + labels.describe());
   }
+  const std::vector<double> y = labels.to_vector();
   std::vector<std::vector<Index>> buckets(edges.size() + 1);
   for (const Index i : rng.permutation(labels.numel())) {
-    const auto above = std::upper_bound(edges.begin(), edges.end(), value_at(labels, i));
+    const auto above = std::upper_bound(edges.begin(), edges.end(), y[std::size_t(i)]);
     buckets[std::size_t(above - edges.begin())].push_back(i);
   }
   // One from each bucket that still has some, in turn.
-  Tensor batch = empty({batch_size}, DType::i64);
-  Index* out = batch.data_mut<Index>();
-  for (Index drawn = 0, b = 0; drawn < batch_size; b = (b + 1) % Index(buckets.size())) {
-    auto& bucket = buckets[std::size_t(b)];
+  std::vector<Index> batch;
+  for (std::size_t b = 0; Index(batch.size()) < batch_size; b = (b + 1) % buckets.size()) {
+    auto& bucket = buckets[b];
     if (bucket.empty()) continue;
-    out[drawn++] = bucket.back();
+    batch.push_back(bucket.back());
     bucket.pop_back();
   }
-  return batch;
+  return gradus::labels(batch, labels.device());
 }
 
 // ---- for the table of losses

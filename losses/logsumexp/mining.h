@@ -8,7 +8,8 @@
 // i of one label share H, so both roles are sums by label, G labels with a list of at most K each:
 //   dL/ds_i = k (lower_i - upper_i),  upper_i = sum_{j in H_i} e^{k (s_j - s_i)} / e^L
 //   lower_j = the same sum over the i with j in H_i
-// O(N log N + (N + G) K) time, O(N + G K) memory.
+// O(N log N + (N + G) K) time, O(N + G K) memory. The pairs are chosen on the CPU, from copies; sums and gradient are
+// computed where the scores are (mining_device.h).
 //
 // Promises. Never above CoSENT, and within log(N / K) of it: dropped terms are no greater than those kept. K >= N:
 //   CoSENT. Nothing to compare: 0, gradient 0. Finite in f32 for any k |s|.
@@ -33,7 +34,7 @@ Tensor hardest_negatives(const Tensor& similarity, const Tensor& labels, Index t
 
 // `batch_size` different positions in labels [n], the same number from each bucket of labels: below edges[0], from
 // edges[0] to below edges[1], ... A remainder goes to the first buckets, what a short bucket lacks to the others.
-// -> i64 [batch_size]
+// Drawn on the CPU, from a copy.  -> i64 [batch_size]
 Tensor balanced_batch(const Tensor& labels, Index batch_size, Rng& rng, const std::vector<double>& edges = {0.3, 0.7});
 
 Losses mining_losses();  // cosent_hardest

@@ -16,13 +16,43 @@ namespace {
 
 Tensor hard_definition(const Tensor& s, const Tensor& cells, Shifts shift) {
   const auto side = [&](const Tensor& x, Cell cell) {
-    const Tensor others = not_equal(cells, full({}, cell, DType::u8));
+    const Tensor others = not_equal(cells, full({}, cell, DType::u8, cells.device()));
     return log1p(sum(exp(masked_fill(x, others, -vmath::infinity<double>)), {1}));  // [N]
   };
   return side(s + shift.down, negative_cell) + side(shift.up - s, positive_cell);
 }
 
 // ---- as the derivation ends: one node
+
+// sum_pos e^{up - s} and sum_neg e^{s + down} of a row
+template <class T> struct HardRow {
+  const T* s;
+  const std::uint8_t* cell;
+  T down, up;
+  HD Two<T> operator()(Index j) const {
+    const bool right = cell[j] == positive_cell;
+    const T e = vmath::exp_normal(right ? up - s[j] : s[j] + down);
+    return {right ? e : T(0), cell[j] == negative_cell ? e : T(0)};
+  }
+  template <class Team> HD Two<T> sums(Team team, Index n) const { return sum_two<T>(team, n, *this); }
+  // Positives are rare: on the CPU most blocks have none, and one sum less.
+  HD Two<T> sums(CpuTeam team, Index n) const {
+    double positive = 0, negative = 0;
+    for (Index b = 0; b < n; b += row_block) {
+      const Index size = n - b < row_block ? n - b : row_block;
+      const HardRow block{s + b, cell + b, down, up};
+      const T *x = block.s, lower = down;
+      const std::uint8_t* state = block.cell;
+      if (team.sum<std::uint16_t>(size, [=](Index j) { return state[j]; }) == 0) {
+        negative += team.sum<T>(size, [=](Index j) { return vmath::exp_normal(x[j] + lower); });
+        continue;
+      }
+      const Two<T> both = sum_two<T>(team, size, block);
+      positive += both.a, negative += both.b;
+    }
+    return {T(positive), T(negative)};
+  }
+};
 
 template <class T> struct HardLoss {
   Index n;
@@ -33,27 +63,11 @@ template <class T> struct HardLoss {
   template <class Team> [[gnu::flatten]] HD void operator()(Index r, Team team) const {
     const T *s = scores + r * n, lower = down, raise = up;
     const std::uint8_t* cell = cells + r * n;
-    double positive = 0, negative = 0;
-    for (Index b = 0; b < n; b += row_block) {
-      const Index size = n - b < row_block ? n - b : row_block;
-      const T* x = s + b;
-      const std::uint8_t* state = cell + b;
-      // Positives are rare: most blocks have none, and one sum less.
-      if (team.template sum<std::uint16_t>(size, [=](Index j) { return state[j]; }) == 0) {
-        negative += team.template sum<T>(size, [=](Index j) { return vmath::exp_normal(x[j] + lower); });
-        continue;
-      }
-      const Two<T> sums = sum_two<T>(team, size, [=](Index j) -> Two<T> {
-        const bool right = state[j] == positive_cell;
-        const T e = vmath::exp_normal(right ? raise - x[j] : x[j] + lower);
-        return {right ? e : T(0), state[j] == negative_cell ? e : T(0)};
-      });
-      positive += sums.a, negative += sums.b;
-    }
+    const Two<T> sums = HardRow<T>{s, cell, lower, raise}.sums(team, n);
     const LogSum<T> P = log1p_of_sum(
-        team, n, T(positive), [=](Index j) { return cell[j] == positive_cell ? raise - s[j] : -vmath::infinity<T>; });
+        team, n, sums.a, [=](Index j) { return cell[j] == positive_cell ? raise - s[j] : -vmath::infinity<T>; });
     const LogSum<T> Q = log1p_of_sum(
-        team, n, T(negative), [=](Index j) { return cell[j] == negative_cell ? s[j] + lower : -vmath::infinity<T>; });
+        team, n, sums.b, [=](Index j) { return cell[j] == negative_cell ? s[j] + lower : -vmath::infinity<T>; });
     if (team.leads()) {
       loss[r] = P.value() + Q.value();
       sides.keep(r, P, Q);
@@ -129,16 +143,9 @@ template <class T> struct MarkCell {
     cell[i] = std::uint8_t(state);
   }
 };
-struct BadCells {
-  Index n;
+struct IsBad {
   const std::uint8_t* cell;
-  std::int32_t* bad;  // how many in each block
-  template <class Team> HD void operator()(Index r, Team team) const {
-    const std::uint8_t* c = cell + r * row_block;
-    const Index size = n - r * row_block < row_block ? n - r * row_block : row_block;
-    const auto count = team.template sum<std::uint16_t>(size, [=](Index j) { return c[j] == bad_cell; });
-    if (team.leads()) bad[r] = count;
-  }
+  HD bool operator()(Index i) const { return cell[i] == bad_cell; }
 };
 template <class T> struct LeaveOut {
   const T* mask;
@@ -156,21 +163,35 @@ void check_multilabel(std::string_view op, const Tensor& scores, const Tensor& t
   if (o.mask && o.mask.shape() != scores.shape()) {
     fail(op, "needs a mask of the shape of the scores " + scores.describe() + ", got " + o.mask.describe());
   }
+  check_same_device(op, scores, targets);
+  if (o.mask) check_same_device(op, scores, o.mask);
   if (!std::isfinite(o.bias) || !std::isfinite(o.margin)) fail(op, "bias and margin must be finite numbers");
 }
 
+Index first_bad_cell(const Tensor& cells) {
+  const std::uint8_t* cell = cells.data<std::uint8_t>();
+  const Index n = cells.numel(), blocks = (n + row_block - 1) / row_block;
+  if (cells.device().is_cpu()) {  // a loop that may stop has no vector lanes: first ask whether there is one at all
+    std::vector<std::uint16_t> bad(static_cast<std::size_t>(blocks));
+    parallel_for(blocks, serial_below / row_block, [&](Index begin, Index end) {
+      for (Index b = begin; b < end; ++b) {
+        const std::uint8_t* c = cell + b * row_block;
+        bad[std::size_t(b)] = CpuTeam{}.sum<std::uint16_t>(std::min(row_block, n - b * row_block),
+                                                           [=](Index j) { return c[j] == bad_cell; });
+      }
+    });
+    if (std::all_of(bad.begin(), bad.end(), [](std::uint16_t count) { return count == 0; })) return -1;
+  }
+  return find_first(cells.device(), n, IsBad{cell});
+}
+
 Tensor label_cells(std::string_view op, const Tensor& labels, const Tensor& mask) {
-  Tensor cells = empty(labels.shape(), DType::u8);
+  Tensor cells = empty(labels.shape(), DType::u8, labels.device());
   std::uint8_t* c = cells.data_mut<std::uint8_t>();
   const Index n = labels.numel();
   dispatch(labels.dtype(), [&]<class T>() { launch(cells.device(), n, MarkCell<T>{labels.data<T>(), c}); });
   if (mask) dispatch(mask.dtype(), [&]<class T>() { launch(cells.device(), n, LeaveOut<T>{mask.data<T>(), c}); });
-  Tensor bad = empty({(n + row_block - 1) / row_block}, DType::i32);
-  launch_rows(cells.device(), bad.numel(), row_block, BadCells{n, c, bad.data_mut<std::int32_t>()});
-  const auto counts = bad.span<std::int32_t>();
-  if (std::any_of(counts.begin(), counts.end(), [](std::int32_t b) { return b > 0; })) {
-    Index i = 0;
-    while (c[i] != bad_cell) ++i;
+  if (const Index i = first_bad_cell(cells); i >= 0) {
     fail(op, "label " + std::to_string(value_at(labels, i)) + " at " + index_text(labels.shape(), i) +
                  " is neither 0 nor 1; soft labels are for multilabel_ce_soft");
   }

@@ -40,6 +40,8 @@ enum Cell : std::uint8_t { negative_cell = 0, positive_cell = 1, left_out_cell =
 // Labels of 0 and 1, of any type, as cells u8; left out where mask (the same shape, or undefined) is 0. Error of `op`
 // at any other label that counts.
 Tensor label_cells(std::string_view op, const Tensor& labels, const Tensor& mask);
+// The first bad_cell, -1 when there is none.
+Index first_bad_cell(const Tensor& cells);
 // One hard loss for each row: scores [R,n], cells u8 [R,n] -> [R]
 Tensor multilabel_rows(At scores, const Tensor& cells, double bias, double margin, Form form);
 

@@ -14,7 +14,7 @@ namespace {
 Tensor soft_definition(const Tensor& scores, const Tensor& t, const Tensor& mask, Shifts shift) {
   Tensor s = scores, wrong = 1 - t, right = t;  // [N,C]
   if (mask) {
-    s = masked_fill(s, equal(mask, zeros({}, mask.dtype())), 0);
+    s = masked_fill(s, equal(mask, zeros({}, mask.dtype(), mask.device())), 0);
     wrong = wrong * mask;
     right = right * mask;
   }
@@ -133,19 +133,24 @@ struct MultilabelSoft final : Op {
   }
 };
 
+template <class T> struct Outside {
+  const T* t;
+  HD bool operator()(Index i) const { return !(t[i] >= 0 && t[i] <= 1); }
+};
+
 }  // namespace
 
 void check_in_unit_interval(std::string_view op, const Tensor& t) {
-  dispatch_float(op, t.dtype(), [&]<class T>() {
-    const T* v = t.data<T>();
+  const Index i = dispatch_float(op, t.dtype(), [&]<class T>() {
+    const Outside<T> outside{t.data<T>()};
     const Index n = t.numel();
-    if (block_sum<T>(n, [=](Index i) { return v[i] >= 0 && v[i] <= 1 ? T(0) : T(1); }) == 0) return;
-    for (Index i = 0; i < n; ++i) {
-      if (!(v[i] >= 0 && v[i] <= 1)) {
-        fail(op, "target " + std::to_string(double(v[i])) + " at " + index_text(t.shape(), i) + " is outside [0,1]");
-      }
-    }
+    // A loop that may stop has no vector lanes: on the CPU first ask whether there is one at all.
+    const auto counted = [=](Index j) { return outside(j) ? T(1) : T(0); };
+    if (t.device().is_cpu() && block_sum<T>(n, counted) == 0) return Index(-1);
+    return find_first(t.device(), n, outside);
   });
+  if (i < 0) return;
+  fail(op, "target " + std::to_string(value_at(t, i)) + " at " + index_text(t.shape(), i) + " is outside [0,1]");
 }
 
 Tensor multilabel_ce_soft(At scores, const Tensor& targets, MultilabelOptions o) {
@@ -154,7 +159,7 @@ Tensor multilabel_ce_soft(At scores, const Tensor& targets, MultilabelOptions o)
   check_same_kind(op, scores, targets);
   check_in_unit_interval(op, targets);
   const Shifts shift(o.bias, o.margin);
-  const Tensor mask = o.mask ? not_equal(o.mask, zeros({}, o.mask.dtype())) : Tensor();
+  const Tensor mask = o.mask ? not_equal(o.mask, zeros({}, o.mask.dtype(), o.mask.device())) : Tensor();
   const Tensor rows = o.form == Form::definition
                           ? soft_definition(scores, targets, mask ? mask.to(scores->dtype()) : mask, shift)
                           : apply(MultilabelSoft(shift, mask), scores, targets);

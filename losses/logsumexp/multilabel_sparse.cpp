@@ -1,8 +1,7 @@
 #include "losses/logsumexp/multilabel_sparse.h"
 
-#include <algorithm>
-
 #include "losses/logsumexp/multilabel_sides.h"
+#include "losses/logsumexp/sorted_labels.h"
 #include "ops/elementwise.h"
 #include "ops/index.h"
 #include "ops/math.h"
@@ -13,35 +12,18 @@ namespace {
 // ---- as the formula reads: one cell for each class
 
 Tensor definition(const Tensor& scores, const Tensor& labels, Index ignore) {
-  Tensor cells = zeros(scores.shape(), DType::u8);
   const Index C = scores.size(1), P = labels.size(1);
+  Tensor cells = zeros(scores.shape(), DType::u8, Device::cpu());
+  std::uint8_t* cell = cells.data_mut<std::uint8_t>();
+  const std::vector<double> label = labels.to_vector();
   for (Index k = 0; k < labels.numel(); ++k) {
-    const Index label = labels.data<Index>()[k];
-    if (label != ignore) set_value(cells, k / P * C + label, positive_cell);
+    const Index c = Index(label[std::size_t(k)]);
+    if (c != ignore) cell[k / P * C + c] = positive_cell;
   }
-  return multilabel_rows(scores, cells, 0, 0, Form::definition);
+  return multilabel_rows(scores, cells.to(scores.device()), 0, 0, Form::definition);
 }
 
 // ---- one node
-
-// Labels by row, ascending, each once, filled up with -1; and how many there are in each row.
-struct SortedLabels {
-  Tensor index, count;  // i64 [N,P], [N]
-  SortedLabels(const Tensor& labels, Index ignore) : index(labels.clone()), count(zeros({labels.size(0)}, DType::i64)) {
-    const Index P = labels.size(1);
-    Index *all = index.data_mut<Index>(), *counts = count.data_mut<Index>();
-    parallel_for(labels.size(0), serial_below / std::max<Index>(1, P), [=](Index begin, Index end) {
-      for (Index r = begin; r < end; ++r) {
-        Index* row = all + r * P;
-        Index* last = std::remove(row, row + P, ignore);
-        std::sort(row, last);
-        last = std::unique(row, last);
-        counts[r] = last - row;
-        std::fill(last, row + P, -1);
-      }
-    });
-  }
-};
 
 template <class T> struct SparseRow {
   const T* s;          // of this row
@@ -56,7 +38,25 @@ template <class T> struct SparseRow {
       begin = end + 1;
     }
   }
+  HD bool is_label(Index c) const {  // by halving
+    Index begin = 0, end = count;
+    while (begin < end) {
+      const Index middle = (begin + end) / 2;
+      if (index[middle] < c) {
+        begin = middle + 1;
+      } else {
+        end = middle;
+      }
+    }
+    return begin < count && index[begin] == c;
+  }
+  // sum of e^{s - m} and greatest s, at least 0, between the labels: on the CPU stretch by stretch; the threads of a GPU
+  // ask for each class, for they would wait for each other at every stretch.
   template <class Team> HD T sum_of_exp(Team team, T m) const {
+    const SparseRow row = *this;
+    return row_sum<T>(team, classes, [=](Index c) { return row.is_label(c) ? T(0) : vmath::exp_normal(row.s[c] - m); });
+  }
+  HD T sum_of_exp(CpuTeam team, T m) const {
     T total = 0;
     each_stretch([&](Index begin, Index length) {
       const T* x = s + begin;
@@ -64,18 +64,26 @@ template <class T> struct SparseRow {
     });
     return total;
   }
+  template <class Team> HD T top(Team team) const {
+    const SparseRow row = *this;
+    return team.template max<T>(classes, [=](Index c) { return row.is_label(c) ? T(0) : row.s[c]; });
+  }
+  HD T top(CpuTeam team) const {
+    T most = 0;
+    each_stretch([&](Index begin, Index length) {
+      const T* x = s + begin;
+      const T v = team.max<T>(length, [=](Index j) { return x[j]; });
+      most = v > most || v != v ? v : most;
+    });
+    return most;
+  }
   // Q of the head
   template <class Team> HD LogSum<T> wrong(Team team) const {
     const T S = sum_of_exp(team, T(0));
     if (S < moderate_sum<T>) return {T(0), vmath::log1p(S)};
-    T top = 0;
-    each_stretch([&](Index begin, Index length) {
-      const T* x = s + begin;
-      const T v = team.template max<T>(length, [=](Index j) { return x[j]; });
-      top = v > top || v != v ? v : top;
-    });
-    if (!(top < vmath::infinity<T>)) return {top, T(0)};
-    return {top, vmath::log(vmath::exp(-top) + sum_of_exp(team, top))};
+    const T m = top(team);
+    if (!(m < vmath::infinity<T>)) return {m, T(0)};
+    return {m, vmath::log(vmath::exp(-m) + sum_of_exp(team, m))};
   }
 };
 
@@ -111,6 +119,18 @@ template <class T, bool Add> struct SparseGradient {
   template <class Team> HD void operator()(Index r, Team team) const {
     const SparseRow<T> row = labels.row(r);
     const LogSum<T> P = sides.P(r), Q = sides.Q(r);
+    const T g = dy[r];
+    T* to = ds + r * row.classes;
+    team.each(row.classes, [=](Index c) {
+      const bool right = row.is_label(c);
+      const T e = vmath::exp_below(right ? P.exponent(-row.s[c]) : Q.exponent(row.s[c]));
+      const T v = g == 0 ? T(0) : (right ? -g : g) * e;
+      to[c] = Add ? to[c] + v : v;
+    });
+  }
+  HD void operator()(Index r, CpuTeam team) const {
+    const SparseRow<T> row = labels.row(r);
+    const LogSum<T> P = sides.P(r), Q = sides.Q(r);
     const T pm = P.m, p_rest = P.rest, qm = Q.m, q_rest = Q.rest, g = dy[r];
     const T* s = row.s;
     const Index* index = row.index;
@@ -125,7 +145,7 @@ template <class T, bool Add> struct SparseGradient {
     });
     for (Index k = 0; k < row.count; ++k) {
       const T v = g == 0 ? T(0) : -g * vmath::exp_below((-s[index[k]] - pm) - p_rest);
-      if (team.leads()) to[index[k]] = Add ? to[index[k]] + v : v;
+      to[index[k]] = Add ? to[index[k]] + v : v;
     }
   }
 };
@@ -171,6 +191,7 @@ Tensor multilabel_ce_sparse(At scores, const Tensor& labels, MultilabelSparseOpt
   if (scores->rank() != 2 || labels.rank() != 2 || labels.size(0) != scores->size(0)) {
     fail(op, "needs scores [N,C] and labels [N,P], got " + scores->describe() + " and " + labels.describe());
   }
+  check_same_device(op, scores, labels);
   check_indices(op, "label", labels, scores->size(1), &o.ignore_index);
   const Tensor index = as_index(op, labels);
   Tensor rows;

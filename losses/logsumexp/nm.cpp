@@ -19,8 +19,9 @@ Tensor from_values(const Tensor& f, const Tensor& t) { return sum(log1p(sum(t * 
 // sum_j log(1 + sum_i t_ij sum_{k != j} e^{s_ik - s_ij}), all pairs
 Tensor all_pairs(const Tensor& s, const Tensor& t) {
   const Index m = s.size(1);
+  const Tensor at = arange(m, DType::i64, s.device());
   const Tensor gap = unsqueeze(s, 1) - unsqueeze(s, 2);                              // [n,m,m] s_ik - s_ij at [i,j,k]
-  const Tensor same = equal(arange(m).reshape({m, 1}), arange(m));                   // [m,m]
+  const Tensor same = equal(at.reshape({m, 1}), at);                                 // [m,m]
   const Tensor x = sum(exp(masked_fill(gap, same, -vmath::infinity<double>)), {2});  // [n,m]
   return sum(log1p(sum(t * x, {0})));
 }
@@ -95,17 +96,21 @@ struct NmColumns final : Op {
   }
 };
 
+template <class T> struct Negative {
+  const T* t;
+  HD bool operator()(Index i) const { return !(t[i] >= 0); }
+};
+
 void check_arguments(std::string_view op, const Tensor& s, const Tensor& t) {
   if (!s || !t) fail(op, "needs scores and labels; one of them is undefined");
   if (s.rank() != 2 || t.shape() != s.shape()) {
     fail(op, "needs scores [n,m] and labels [n,m], got " + s.describe() + " and " + t.describe());
   }
   check_same_kind(op, s, t);
-  for (Index i = 0; i < t.numel(); ++i) {
-    if (const double v = value_at(t, i); !(v >= 0)) {
-      fail(op, "label " + std::to_string(v) + " at " + index_text(t.shape(), i) + " is negative or NaN");
-    }
-  }
+  const Index i = dispatch_float(
+      op, t.dtype(), [&]<class T>() { return find_first(t.device(), t.numel(), Negative<T>{t.data<T>()}); });
+  if (i < 0) return;
+  fail(op, "label " + std::to_string(value_at(t, i)) + " at " + index_text(t.shape(), i) + " is negative or NaN");
 }
 
 }  // namespace

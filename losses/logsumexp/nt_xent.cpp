@@ -2,7 +2,7 @@
 
 #include "losses/logsumexp/info_nce_rows.h"
 #include "ops/arithmetic.h"
-#include "ops/distance.h"
+#include "ops/normalize.h"
 #include "ops/shape_ops.h"
 
 namespace gradus {
@@ -11,12 +11,10 @@ Tensor nt_xent(At z1, const Tensor& z2, NtXentOptions o) {
   check_temperature("nt_xent", o.temperature);
   check_views("nt_xent", z1, z2);
   const Index N = z1->size(0);
-  Tensor sample = empty({2 * N}, DType::i64);  // the views of a sample are of one id
-  Index* id = sample.data_mut<Index>();
-  for (Index i = 0; i < 2 * N; ++i) id[i] = i < N ? i : i - N;
-  const Tensor z = cat({z1, z2}, 0, z1.line);                  // [2N,D]
-  const Tensor similarity = cosine_matrix(At(z, z1.line), z);  // [2N,2N]
-  const Tensor rows = info_nce_rows(At(similarity, z1.line), sample, Positives::same_id, o.temperature, o.form);
+  const Tensor half = arange(N, DType::i64, z1->device()), sample = cat({half, half});  // views of a sample: one id
+  const Tensor z = cat({z1, z2}, 0, z1.line);                                           // [2N,D]
+  const Tensor unit = l2_normalize(At(z, z1.line));
+  const Tensor rows = info_nce_products(At(unit, z1.line), unit, sample, Positives::same_id, o.temperature, o.form);
   return reduce_rows(At(rows, z1.line), o.reduction, double(2 * N));
 }
 

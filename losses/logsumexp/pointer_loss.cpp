@@ -1,8 +1,9 @@
 #include "losses/logsumexp/pointer_loss.h"
 
+#include <algorithm>
 #include <cmath>
 
-#include "losses/logsumexp/log1p_sum_exp.h"
+#include "losses/logsumexp/pointer_rows.h"
 #include "ops/elementwise.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
@@ -15,173 +16,180 @@ namespace {
 
 constexpr auto op = "pointer_loss";
 
-enum Cell : std::uint8_t { outside = 0, negative = 1, positive = 2 };
+// Where spans are and which tokens count; both u8, not 0 for yes.
+struct Gold {
+  Tensor mark, token;  // [N,H,T,T], [N,T]
+};
 
-// [N,H,T,T] u8: what each cell counts as.
-Tensor cells_of(const Tensor& labels, const Tensor& mask, Index window) {
-  const Index N = labels.size(0), H = labels.size(1), T = labels.size(2);
-  Tensor cells = not_equal(labels, full({}, 0, labels.dtype()));  // 1 where a span is
-  const std::vector<double> kept = mask ? mask.to_vector() : std::vector<double>(std::size_t(N * T), 1.0);
-  auto* cell = cells.data_mut<std::uint8_t>();
-  for (Index n = 0; n < N; ++n) {
-    const double* token = kept.data() + n * T;
-    for (Index h = 0; h < H; ++h) {
-      for (Index i = 0; i < T; ++i) {
-        for (Index j = 0; j < T; ++j, ++cell) {
-          const bool span = *cell, valid = i <= j && token[i] != 0 && token[j] != 0,
-                     far = window >= 0 && j - i > window;
-          if (span && valid && far) {
-            fail(op, "the span at " + Shape({n, h, i, j}).text() + " is longer than the window of " +
-                         std::to_string(window) + " allows; widen the window or drop the span");
-          }
-          *cell = !valid || far ? outside : span ? positive : negative;
-        }
-      }
-    }
+Tensor not_zero(const Tensor& x) {
+  return x.dtype() == DType::u8 ? x.detach() : not_equal(x, full({}, 0, x.dtype(), x.device()));
+}
+
+enum Cell : std::uint8_t { outside = 0, negative = 1, positive = 2 };
+struct CellOf {
+  const std::uint8_t *mark, *token;
+  Index types, length, window;
+  HD Cell at(Index row, Index j) const {  // row of [N H T]
+    const Index i = row % length;
+    const std::uint8_t* kept = token + row / (types * length) * length;
+    const bool valid = i <= j && kept[i] != 0 && kept[j] != 0 && (window < 0 || j - i <= window);
+    return !valid ? outside : mark[row * length + j] ? positive : negative;
   }
-  return cells;
+};
+struct WriteCell {
+  CellOf cell;
+  std::uint8_t* to;
+  HD void operator()(Index row, Index j) const { to[row * cell.length + j] = cell.at(row, j); }
+};
+// A span that the window alone forbids. `cell` is without the window.
+struct TooWide {
+  CellOf cell;
+  Index window;
+  HD bool operator()(Index c) const {
+    const Index row = c / cell.length, j = c % cell.length;
+    return j - row % cell.length > window && cell.at(row, j) == positive;
+  }
+};
+
+CellOf cells_of(const Gold& gold, Index window) {
+  return {gold.mark.data<std::uint8_t>(), gold.token.data<std::uint8_t>(), gold.mark.size(1), gold.mark.size(2),
+          window};
+}
+
+void check_window(const Gold& gold, Index window) {
+  if (window < 0) return;
+  const Index H = gold.mark.size(1), T = gold.mark.size(2);
+  const Index c = find_first(gold.mark.device(), gold.mark.numel(), TooWide{cells_of(gold, -1), window});
+  if (c < 0) return;
+  fail(op, "the span at " + Shape({c / (T * T * H), c / (T * T) % H, c / T % T, c % T}).text() +
+               " is longer than the window of " + std::to_string(window) +
+               " allows; widen the window or drop the span");
 }
 
 // ---- as the derivation starts: all scores, masked with -inf, two log-sum-exps with a zero beside them
 
 Tensor with_zero(const Tensor& x) { return logsumexp(pad(x, 1, 0, 1), 1); }  // [R,n] -> [R]
 
-Tensor definition(At q, const Tensor& k, const Tensor& start, const Tensor& end, const Tensor& cells,
+Tensor definition(At q, const Tensor& k, const Tensor& start, const Tensor& end, const Gold& gold,
                   const PointerLossOptions& o) {
   const Tensor s = pointer_scores(q, k, start, end, {.rope = o.rope, .scale = o.scale, .form = Form::definition});
-  const Index rows = s.size(0) * s.size(1), n = s.size(2) * s.size(3);
-  const Tensor flat = s.reshape({rows, n}), cell = cells.reshape({rows, n});
+  const Index rows = s.size(0) * s.size(1), T = s.size(2);
+  Tensor cell = empty({rows, T * T}, DType::u8, s.device());
+  launch_grid(s.device(), rows * T, T, WriteCell{cells_of(gold, o.window), cell.data_mut<std::uint8_t>()});
+  const Tensor flat = s.reshape({rows, T * T});
   const auto only = [&](const Tensor& x, Cell kind) {
-    return masked_fill(x, not_equal(cell, full({}, double(kind), DType::u8)), -vmath::infinity<double>);
+    return masked_fill(x, not_equal(cell, full({}, double(kind), DType::u8, x.device())), -vmath::infinity<double>);
   };
   return with_zero(only(flat, negative)) + with_zero(only(-flat, positive));  // [N H]
 }
 
 // ---- as the derivation ends: one node; q and k are turned already
 
-// One row of scores of one type.
-template <class T> struct ScoreRow {
-  const T *dot, *end;  // [T]; end or null
-  T begin;             // start_h(i)
-  const std::uint8_t* cell;
-  HD T s(Index j) const { return dot[j] + begin + (end ? end[j] : T(0)); }
-  // The exponents of the two sums; -inf where the cell is not of that kind.
-  HD T down(Index j) const { return cell[j] == negative ? s(j) : -vmath::infinity<T>; }
-  HD T up(Index j) const { return cell[j] == positive ? -s(j) : -vmath::infinity<T>; }
-};
+using namespace pointer;
 
-// log(1 + sum e^x), gathered row by row: m >= every x so far, and sum = sum e^{x - m} without the 1
-template <class T> struct Gathered {
-  T m = 0, sum = 0;
-  template <class F> void add(Index n, F x) {
-    const CpuTeam team;
-    const T top = team.template max<T>(n, x);
-    if (top > m) sum *= vmath::exp(m - top), m = top;
-    const T shift = m;
-    sum += team.template sum<T>(n, [=](Index j) { return vmath::exp_below(x(j) - shift); });
-  }
-  LogSum<T> log() const {
-    return m == 0 ? LogSum<T>{T(0), vmath::log1p(sum)} : LogSum<T>{m, vmath::log(vmath::exp(-m) + sum)};
-  }
-};
-
+// in: q, k [N,G,T,d], start, end [N,H,T] or undefined.  y = Q + P of each map
+// dq = ds k, dk = ds^T q, dstart = row sums of ds, dend = column sums;  ds = e^{s - Q} or -e^{-s - P}
 struct PointerLoss final : Op {
-  Constant cells;  // u8 [N,H,T,T]
+  Constant mark, token;
   double scale;
-  Tensor logs;  // [N,H,4]: Q and P, each as m and rest
-  PointerLoss(Tensor c, double s) : cells(std::move(c)), scale(s) {}
+  Index window;
+  Tensor logs;  // [N H,4]: Q and P, each as m and rest
+  PointerLoss(const Gold& gold, double s, Index w) : mark(gold.mark), token(gold.token), scale(s), window(w) {}
   const char* name() const override { return op; }
 
-  struct Sizes {
-    Index N, G, H, T, d;
-  };
-  Sizes sizes(In in) const {
-    const Tensor& cell = cells.get(op);
-    return {in[0].size(0), in[0].size(1), cell.size(1), in[0].size(2), in[0].size(3)};
-  }
-  // scores of sequence n and group g: scale <q_i, k_j>  -> dots [T,T]
-  template <class T> void dots(In in, const Sizes& z, Index pair, std::vector<T>& to) const {
-    const Index at = pair * z.T * z.d;
-    Device::cpu().gemm(dtype_of<T>, {.transpose_b = true, .m = z.T, .n = z.T, .k = z.d}, in[0].data<T>() + at,
-                       in[1].data<T>() + at, to.data());
-    for (T& v : to) v *= T(scale);
-  }
-  template <class T> ScoreRow<T> row(In in, const Sizes& z, Index nh, Index i, const T* dot) const {
-    const T *start = kept<T>(in[2]), *end = kept<T>(in[3]);
-    return {dot + i * z.T, end ? end + nh * z.T : nullptr, start ? start[nh * z.T + i] : T(0),
-            cells.get(op).template data<std::uint8_t>() + (nh * z.T + i) * z.T};
+  // Calls f(maps, first element of its queries, dots) for block after block, when dots = <q_i, k_j> are there. The memory
+  // for them is what bounds a block: in a cache of the CPU, a small part of that of a GPU.
+  template <class T, class F> void blocks(In in, const F& f) const {
+    const Tensor& q = in[0];
+    Device& device = q.device();
+    const Index G = q.size(1), L = q.size(2), d = q.size(3), H = mark.get(op).size(1), all = q.size(0) * G;
+    if (all == 0 || L == 0) return;
+    const Index budget = Index(1) << (device.is_cpu() ? 18 : 24);
+    const Index rows = std::clamp<Index>(budget / L, 16, 128), pairs = std::max<Index>(1, budget / (rows * L));
+    Tensor none;
+    if (!in[2]) none = zeros({q.size(0), H, L}, q.dtype(), device);
+    Tensor dots = empty({std::min(pairs, all), std::min(rows, L), L}, q.dtype(), device);
+    T* dot = dots.template data_mut<T>();
+    Maps<T> maps{dot,
+                 (in[2] ? in[2] : none).template data<T>(),
+                 (in[3] ? in[3] : none).template data<T>(),
+                 mark.get(op).template data<std::uint8_t>(),
+                 token.get(op).template data<std::uint8_t>(),
+                 T(scale),
+                 G,
+                 H / G,
+                 L,
+                 window,
+                 {}};
+    for (Index p = 0; p < all; p += pairs) {
+      for (Index i = 0; i < L; i += rows) {
+        const Index n = std::min(rows, L - i), width = window < 0 ? L - i : std::min(L - i, n + window);
+        maps.at = {p, std::min(pairs, all - p), i, n, width};
+        const Index first = (p * L + i) * d;
+        const Gemm product{.transpose_b = true,
+                           .m = n,
+                           .n = width,
+                           .k = d,
+                           .batch = maps.at.pairs,
+                           .stride_a = L * d,
+                           .stride_b = L * d,
+                           .stride_c = n * width};
+        device.gemm(q.dtype(), product, q.data<T>() + first, in[1].data<T>() + first, dot);
+        f(maps, first, dot);
+      }
+    }
   }
 
   Tensor forward(In in) override {
-    const Sizes z = sizes(in);
-    Tensor loss = empty({z.N, z.H}, in[0].dtype());
-    logs = empty({z.N, z.H, 4}, in[0].dtype());
-    dispatch_float(op, in[0].dtype(), [&]<class T>() {
-      T *y = loss.data_mut<T>(), *log = logs.data_mut<T>();
-      parallel_for(z.N * z.G, 1, [&](Index first, Index last) {
-        std::vector<T> dot(static_cast<std::size_t>(z.T * z.T));
-        for (Index pair = first; pair < last; ++pair) {
-          dots<T>(in, z, pair, dot);
-          for (Index h = 0; h < z.H / z.G; ++h) {
-            const Index nh = pair * (z.H / z.G) + h;
-            Gathered<T> down, up;
-            for (Index i = 0; i < z.T; ++i) {
-              const ScoreRow<T> r = row<T>(in, z, nh, i, dot.data());
-              down.add(z.T, [=](Index j) { return r.down(j); });
-              up.add(z.T, [=](Index j) { return r.up(j); });
-            }
-            const LogSum<T> Q = down.log(), P = up.log();
-            T* to = log + 4 * nh;
-            to[0] = Q.m, to[1] = Q.rest, to[2] = P.m, to[3] = P.rest;
-            y[nh] = Q.value() + P.value();
-          }
-        }
+    const Tensor& q = in[0];
+    const Index NH = q.size(0) * mark.get(op).size(1), L = q.size(2);
+    Tensor loss = empty({NH}, q.dtype(), q.device()), parts = empty({NH, 4, L}, q.dtype(), q.device());
+    logs = empty({NH, 4}, q.dtype(), q.device());
+    dispatch_float(op, q.dtype(), [&]<class T>() {
+      T* part = parts.template data_mut<T>();
+      blocks<T>(in, [&](const Maps<T>& maps, Index, T*) {
+        const Block& at = maps.at;
+        launch_rows(q.device(), at.pairs * maps.types * at.rows, at.columns, RowParts<T>{maps, part});
       });
+      launch_rows(q.device(), NH, L, MapLoss<T>{L, part, loss.data_mut<T>(), logs.data_mut<T>()});
     });
-    return loss.reshape({z.N * z.H});
+    return loss;
   }
 
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
-    const Sizes z = sizes(in);
-    dispatch_float(op, in[0].dtype(), [&]<class T>() {
+    const Tensor& q = in[0];
+    Device& device = q.device();
+    const Index d = q.size(3);
+    dispatch_float(op, q.dtype(), [&]<class T>() {
       T* to[4];
       for (int i = 0; i < 4; ++i) to[i] = dx.wants(i) ? dx.into(i).template data_mut<T>() : nullptr;
       const T *g = dy.data<T>(), *log = logs.data<T>();
-      parallel_for(z.N * z.G, 1, [&](Index first, Index last) {
-        std::vector<T> dot(static_cast<std::size_t>(z.T * z.T)), ds(dot);
-        for (Index pair = first; pair < last; ++pair) {
-          dots<T>(in, z, pair, dot);
-          std::fill(ds.begin(), ds.end(), T(0));
-          for (Index h = 0; h < z.H / z.G; ++h) {
-            const Index nh = pair * (z.H / z.G) + h;
-            const LogSum<T> Q{log[4 * nh], log[4 * nh + 1]}, P{log[4 * nh + 2], log[4 * nh + 3]};
-            for (Index i = 0; i < z.T; ++i) {
-              slope_row(row<T>(in, z, nh, i, dot.data()), Q, P, g[nh], z.T, ds.data() + i * z.T,
-                        to[2] ? to[2] + nh * z.T + i : nullptr, to[3] ? to[3] + nh * z.T : nullptr);
-            }
-          }
-          const Index at = pair * z.T * z.d;
-          for (T& v : ds) v *= T(scale);
-          const Gemm product{.accumulate = true, .m = z.T, .n = z.d, .k = z.T};
-          Gemm transposed = product;
-          transposed.transpose_a = true;
-          if (to[0]) Device::cpu().gemm(dtype_of<T>, product, ds.data(), in[1].data<T>() + at, to[0] + at);
-          if (to[1]) Device::cpu().gemm(dtype_of<T>, transposed, ds.data(), in[0].data<T>() + at, to[1] + at);
+      Tensor slopes;
+      blocks<T>(in, [&](const Maps<T>& maps, Index first, T* dot) {
+        const Block& at = maps.at;
+        if (!slopes && maps.types > 1)
+          slopes = empty({at.pairs * at.rows * maps.length}, q.dtype(), device);  // no later block is larger
+        T* ds = maps.types > 1 ? slopes.data_mut<T>() : dot;
+        if (to[3]) {
+          const EndSlopes<T> ends{maps, g, log, to[3]};
+          launch_rows(device, at.pairs * maps.types * ends.stretches(),
+                      device.is_cpu() ? at.rows * ends.width : ends.width, ends);
         }
+        if (!to[0] && !to[1] && !to[2]) return;
+        launch_rows(device, at.pairs * at.rows, at.columns, RowSlopes<T>{maps, g, log, ds, to[2]});
+        Gemm product{.accumulate = true,
+                     .m = at.rows,
+                     .n = d,
+                     .k = at.columns,
+                     .batch = at.pairs,
+                     .stride_a = at.rows * at.columns,
+                     .stride_b = maps.length * d,
+                     .stride_c = maps.length * d};
+        if (to[0]) device.gemm(q.dtype(), product, ds, in[1].data<T>() + first, to[0] + first);
+        product.transpose_a = true, std::swap(product.m, product.k);
+        if (to[1]) device.gemm(q.dtype(), product, ds, q.data<T>() + first, to[1] + first);
       });
     });
-  }
-
-  // ds_j += g (e^{s_j - Q} at negatives, -e^{-s_j - P} at positives); the same added to dstart and dend
-  template <class T>
-  static void slope_row(ScoreRow<T> r, LogSum<T> Q, LogSum<T> P, T g, Index n, T* ds, T* dstart, T* dend) {
-    const auto slope = [=](Index j) {
-      return g * (vmath::exp_below((r.down(j) - Q.m) - Q.rest) - vmath::exp_below((r.up(j) - P.m) - P.rest));
-    };
-    const CpuTeam team;
-    team.each(n, [=](Index j) { ds[j] += slope(j); });
-    if (dend) team.each(n, [=](Index j) { dend[j] += slope(j); });
-    if (dstart) *dstart += team.template sum<T>(n, slope);
   }
 };
 
@@ -196,14 +204,17 @@ Tensor pointer_loss(At q, const Tensor& k, const Tensor& start, const Tensor& en
   if (mask && mask.shape() != Shape{N, T})
     fail(op, "mask must be [N,T] for " + q->describe() + ", got " + mask.describe());
   if (o.window < -1) fail(op, "window must be -1 for any width, or at least 0, got " + std::to_string(o.window));
-  const Tensor cells = cells_of(labels, mask, o.window);
+  check_same_device(op, q, labels);
+  if (mask) check_same_device(op, q, mask);
+  const Gold gold{not_zero(labels), mask ? not_zero(mask) : full({N, T}, 1, DType::u8, q->device())};
+  check_window(gold, o.window);
   Tensor rows;
   if (o.form == Form::definition) {
-    rows = definition(q, k, start, end, cells, o);
+    rows = definition(q, k, start, end, gold, o);
   } else {
-    const double scale = o.scale ? 1 / std::sqrt(double(q->size(3))) : 1;
-    rows = o.rope ? apply(PointerLoss(cells, scale), At(rope(q), q.line), rope(At(k, q.line)), start, end)
-                  : apply(PointerLoss(cells, scale), q, k, start, end);
+    const PointerLoss node(gold, o.scale ? 1 / std::sqrt(double(q->size(3))) : 1, o.window);
+    rows = o.rope ? apply(PointerLoss(node), At(rope(q), q.line), rope(At(k, q.line)), start, end)
+                  : apply(PointerLoss(node), q, k, start, end);
   }
   return reduce_rows(At(rows, q.line), Reduction::mean, double(N));
 }

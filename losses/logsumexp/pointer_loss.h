@@ -10,8 +10,11 @@
 // Derivation. With P and Q the two logarithms of type h,
 //   dL/ds = e^{s - Q} at negatives, -e^{-s - P} at positives, 0 at cells that are not valid
 //   dq_i = c sum_j ds_ij k_j      dk_j = c sum_i ds_ij q_i      dstart(i) = sum_j ds_ij      dend(j) = sum_i ds_ij
-// Cost. Forward and backward each compute the scores of one sequence and group at a time: O(N H T^2 d) time as by any way,
-// but O(T^2) memory in place of O(N H T^2), which is what limits the length of sequences (C53: 4 T^2 bytes a type in f32).
+//
+// Cost. Forward and backward each compute the scores of a block of rows, i < 128 say, at a time: one matrix product, a
+// row body that sums or turns scores into ds, and two products more for dq and dk. So O(N H T^2 d) time as by any way,
+// half of it saved by j >= i, and O(N H T) memory and the block, which has a fixed size, in place of O(N H T^2): that is
+// what limits the length of sequences (C53: 4 T^2 bytes a type in f32). A window w makes it O(N H T w d) time.
 //
 // Promises. L >= 0; cells that are not valid have no loss and no gradient; all sequences masked: L = 0.
 #pragma once

@@ -16,17 +16,16 @@ namespace {
 struct Angles {
   Tensor cosine, sine;
 };
-Angles angles(const std::vector<double>& distances, Index half, DType dtype) {
+Angles angles(const std::vector<double>& distances, Index half, const Tensor& like) {
   const Index n = Index(distances.size());
-  Angles a{empty({n, half}, dtype), empty({n, half}, dtype)};
-  for (Index r = 0; r < n; ++r) {
+  std::vector<double> cosine, sine;
+  for (const double distance : distances) {
     for (Index i = 0; i < half; ++i) {
-      const double angle = distances[std::size_t(r)] * std::pow(10000.0, -double(i) / double(half));
-      set_value(a.cosine, r * half + i, std::cos(angle));
-      set_value(a.sine, r * half + i, std::sin(angle));
+      const double angle = distance * std::pow(10000.0, -double(i) / double(half));
+      cosine.push_back(std::cos(angle)), sine.push_back(std::sin(angle));
     }
   }
-  return a;
+  return {tensor(cosine, {n, half}, like.dtype(), like.device()), tensor(sine, {n, half}, like.dtype(), like.device())};
 }
 
 // The pairs of x [..,d] as two tensors [..,d/2].
@@ -44,10 +43,9 @@ Pairs pairs(At x) {
   return {slice(split, -1, 0, 1).reshape(Shape(halves)), slice(split, -1, 1, 2).reshape(Shape(halves))};
 }
 
-// y = R_p x, row by row, as the formula stands
+// y = R_p x, row by row, as the formula stands; the positions are read on the CPU
 Tensor turned(At x, const Tensor& positions) {
-  std::vector<double> at = positions.to_vector();
-  const Angles a = angles(at, x->size(-1) / 2, x->dtype());  // [T,d/2]
+  const Angles a = angles(positions.to_vector(), x->size(-1) / 2, x);  // [T,d/2]
   const Pairs p = pairs(x);
   const Tensor first = p.first * a.cosine - p.second * a.sine, second = p.first * a.sine + p.second * a.cosine;
   return stack({first, second}, -1).reshape(x->shape());
@@ -62,7 +60,7 @@ Tensor relative_scores(At q, const Tensor& k, bool rope) {
   for (Index i = 0; i < T; ++i) {
     for (Index j = 0; j < T; ++j) distances.push_back(double(j - i));
   }
-  const Angles a = angles(distances, d / 2, q->dtype());
+  const Angles a = angles(distances, d / 2, q);
   const Tensor cosine = a.cosine.reshape({T, T, d / 2}), sine = a.sine.reshape({T, T, d / 2});
   const Pairs x = pairs(rows), y = pairs(columns);
   return sum(cosine * (x.first * y.first + x.second * y.second) + sine * (x.second * y.first - x.first * y.second),
@@ -117,7 +115,7 @@ Tensor rope_score(At q, const Tensor& k, Index i, Index j, Form form) {
   }
   const Index d = q->size(0);
   const auto turn = [&](At x, Index position) {
-    const Tensor row = x->reshape({1, d}, x.line), at = labels({position});
+    const Tensor row = x->reshape({1, d}, x.line), at = labels({position}, x->device());
     return form == Form::definition ? turned(row, at) : rope(row, at);
   };
   return sum(turn(q, i) * turn(At(k, q.line), j));

@@ -4,7 +4,7 @@
 // Sorted by label, "all j with a lower label than i" is a prefix, so B sums over up to B terms cost one pass after the
 // sort. Equal labels form a group; a group is never part of its own prefix, so ties are exact.
 //
-// The sort is a radix sort: its time does not depend on the order of the labels, and bytes that are the same in all
+// All of this runs on the CPU; cosent_device.h holds the form for a GPU. The sort is a radix sort: its time does not depend on the order of the labels, and bytes that are the same in all
 // labels cost nothing. Sums are in double, whatever the type of the scores: with k = 1000, k (s_j - s_i) of scores near
 // 1 would lose 4 of 7 digits in float.
 #pragma once
@@ -15,7 +15,7 @@
 
 #include "engine/parallel.h"
 #include "engine/tensor.h"
-#include "ops/vector_math.h"
+#include "ops/launch.h"
 
 namespace gradus::ranked {
 
@@ -65,17 +65,21 @@ template <class Key> void radix_sort(std::vector<Keyed<Key>>& items) {
   }
 }
 
+template <class T> struct IsNan {
+  const T* y;
+  HD bool operator()(Index i) const { return y[i] != y[i]; }
+};
 inline void check_labels(std::string_view op, const Tensor& labels) {
-  dispatch(labels.dtype(), [&]<class T>() {
-    const T* y = labels.data<T>();
-    for (Index i = 0; i < labels.numel(); ++i) {
-      if (y[i] != y[i]) fail(op, "label " + std::to_string(i) + " is NaN, which ranks nowhere");
-    }
+  if (!is_floating(labels.dtype())) return;
+  dispatch_float(op, labels.dtype(), [&]<class T>() {
+    const Index i = find_first(labels.device(), labels.numel(), IsNan<T>{labels.data<T>()});
+    if (i >= 0) fail(op, "label " + std::to_string(i) + " is NaN, which ranks nowhere");
   });
 }
 
-// labels [B] of any type without NaN.
-inline Order order_of(const Tensor& labels) {
+// labels [B] of any type without NaN; read on the CPU.
+inline Order order_of(const Tensor& given) {
+  const Tensor labels = given.detach().cpu();
   const Index B = labels.numel();
   Order order;
   order.sample.resize(std::size_t(B));

@@ -1,7 +1,8 @@
 #include "losses/logsumexp/span.h"
 
-#include <cmath>
+#include <algorithm>
 
+#include "losses/logsumexp/hardest.h"
 #include "losses/logsumexp/multilabel.h"
 #include "ops/elementwise.h"
 #include "ops/math.h"
@@ -29,47 +30,29 @@ struct LeaveOutSpans {
   }
 };
 
-// The negatives of a row, the hardest first: NaN, then by score, ties by place. All but the first `keep` are left out.
-template <class T> void keep_hardest(const T* s, std::uint8_t* cell, Index n, double percent) {
-  std::vector<Index> found;
-  for (Index i = 0; i < n; ++i) {
-    if (cell[i] == negative_cell) found.push_back(i);
-  }
-  const Index keep = Index(std::ceil(percent / 100 * double(found.size())));
-  const auto before = [=](Index a, Index b) {
-    const bool a_nan = s[a] != s[a], b_nan = s[b] != s[b];
-    if (a_nan != b_nan) return a_nan;
-    return s[a] > s[b] || (!(s[b] > s[a]) && a < b);
-  };
-  if (keep >= Index(found.size())) return;
-  std::nth_element(found.begin(), found.begin() + keep, found.end(), before);
-  for (std::size_t k = std::size_t(keep); k < found.size(); ++k) cell[found[k]] = left_out_cell;
-}
-
 void mine(const Tensor& scores, Tensor& cells, double percent) {  // [R,n] both
   const Index n = cells.size(1);
   std::uint8_t* cell = cells.data_mut<std::uint8_t>();
   dispatch_float("span_hard_negatives", scores.dtype(), [&]<class T>() {
-    const T* s = scores.data<T>();
-    parallel_for(cells.size(0), 1, [&](Index begin, Index end) {
-      for (Index r = begin; r < end; ++r) keep_hardest(s + r * n, cell + r * n, n, percent);
-    });
+    launch_rows(cells.device(), cells.size(0), n, KeepHardest<T>{n, percent, scores.data<T>(), cell});
   });
 }
 
-// The same by sorting everything.
+// The same by sorting everything, on the CPU.
 void mine_by_sorting(const Tensor& scores, Tensor& cells, double percent) {
   const Index R = cells.size(0), n = cells.size(1);
-  const Tensor order = argsort(scores.detach(), 1, true);  // [R,n]
-  for (Index r = 0; r < R; ++r) {
-    const auto is_negative = [&](Index c) { return cells.data<std::uint8_t>()[r * n + c] == negative_cell; };
-    double negatives = 0, taken = 0;
-    for (Index c = 0; c < n; ++c) negatives += is_negative(c);
+  const Tensor order = argsort(scores.detach(), 1, true).cpu();  // [R,n]
+  Tensor chosen = cells.cpu().clone();
+  std::uint8_t* cell = chosen.data_mut<std::uint8_t>();
+  for (Index r = 0; r < R; ++r, cell += n) {
+    const double negatives = double(std::count(cell, cell + n, negative_cell));
+    double taken = 0;
     for (Index c = 0; c < n; ++c) {
-      const Index at = Index(value_at(order, r * n + c));
-      if (is_negative(at) && taken++ >= percent / 100 * negatives) set_value(cells, r * n + at, left_out_cell);
+      std::uint8_t& at = cell[order.data<Index>()[r * n + c]];
+      if (at == negative_cell && taken++ >= percent / 100 * negatives) at = left_out_cell;
     }
   }
+  cells.copy_from(chosen);
 }
 
 // One loss for each map, types summed, reduced over texts.
@@ -88,19 +71,20 @@ void check_spans(std::string_view op, const Tensor& scores, const Tensor& labels
   if (area.mask && area.mask.shape() != Shape{scores.size(0), scores.size(2)}) {
     fail(op, "needs a mask [B,n] for scores " + scores.describe() + ", got " + area.mask.describe());
   }
+  check_same_device(op, scores, labels);
+  if (area.mask) check_same_device(op, scores, area.mask);
   if (area.window < -1) fail(op, "window must be -1 for any width, or at least 0, got " + std::to_string(area.window));
 }
 
 Tensor span_cells(std::string_view op, const Tensor& labels, const SpanOptions& area) {
   const Index H = labels.size(1), n = labels.size(2);
-  const Tensor token = area.mask ? not_equal(area.mask, zeros({}, area.mask.dtype())) : Tensor();
+  const Tensor token = area.mask ? not_equal(area.mask, zeros({}, area.mask.dtype(), area.mask.device())) : Tensor();
   Tensor cells = label_cells(op, labels, {});
   std::uint8_t* c = cells.data_mut<std::uint8_t>();
   launch_grid(cells.device(), labels.size(0) * H * n, n,
               LeaveOutSpans{H, n, area.window, area.triangle, kept<std::uint8_t>(token), c});
-  if (block_sum<std::uint32_t>(cells.numel(), [=](Index i) { return std::uint32_t(c[i] == bad_cell); })) {
-    Index i = 0;
-    while (c[i] != bad_cell) ++i;
+  if (area.window < 0) return cells;
+  if (const Index i = first_bad_cell(cells); i >= 0) {
     fail(op, "the label at " + index_text(labels.shape(), i) + " is wider than the window of " +
                  std::to_string(area.window) + "; widen the window or drop the span");
   }

@@ -14,7 +14,9 @@
 namespace gradus {
 namespace {
 
-Tensor where_cells_are(const Tensor& cells, Cell state) { return equal(cells, full({}, state, DType::u8)); }
+Tensor where_cells_are(const Tensor& cells, Cell state) {
+  return equal(cells, full({}, state, DType::u8, cells.device()));
+}
 
 // ---- as the formula reads: -y (1 - p)^g log p - (1 - y) p^g log(1 - p), one sum for each row
 
@@ -104,18 +106,29 @@ Tensor cell_rows(At scores, const Tensor& cells, double g, Form form) {
   return form == Form::definition ? definition(scores, cells, g) : apply(SpanCells(g), scores, cells);
 }
 
-// [B] one factor for each text: 1 / n^2 or 1 / its valid cells, and 1 / H
-Tensor factors(const Tensor& cells, const BceGlobalPointerOptions& o, DType dtype) {
-  const Index B = cells.size(0), H = cells.size(1), per_text = B ? cells.numel() / B : 0;
-  Tensor f = zeros({B}, dtype);
-  const std::uint8_t* c = cells.data<std::uint8_t>();
-  for (Index b = 0; b < B; ++b) {
-    const std::uint8_t* text = c + b * per_text;
-    const auto valid = [=](Index i) { return std::uint32_t(text[i] != left_out_cell); };
-    const double count = o.normaliser == SpanNormaliser::valid ? double(block_sum<std::uint32_t>(per_text, valid))
-                                                               : double(per_text);  // over all H types
-    if (count > 0) set_value(f, b, (o.per_head ? 1 : double(H)) / count);
+// 1 / n^2 or 1 / its valid cells for each text, and 1 / H; 0 for a text without any.
+template <class T> struct TextFactor {
+  Index n;                    // cells of a text, all types
+  const std::uint8_t* cells;  // null: all count
+  double most;
+  T* factor;
+  template <class Team> HD void operator()(Index b, Team team) const {
+    const std::uint8_t* text = cells + b * n;
+    Index count = n;
+    if (cells) count = team.template sum<Index>(n, [=](Index i) { return Index(text[i] != left_out_cell); });
+    if (team.leads()) factor[b] = count > 0 ? T(most / double(count)) : T(0);
   }
+};
+
+Tensor factors(const Tensor& cells, const BceGlobalPointerOptions& o, DType dtype) {  // [B]
+  const Index B = cells.size(0), n = B ? cells.numel() / B : 0;
+  Tensor f = empty({B}, dtype, cells.device());
+  const bool counts = o.normaliser == SpanNormaliser::valid;
+  dispatch_float("bce_global_pointer", dtype, [&]<class T>() {
+    launch_rows(cells.device(), B, n,
+                TextFactor<T>{n, counts ? cells.data<std::uint8_t>() : nullptr, o.per_head ? 1 : double(cells.size(1)),
+                              f.data_mut<T>()});
+  });
   return f;
 }
 
@@ -139,6 +152,7 @@ Tensor gp_focal(At scores, const Tensor& labels, GpFocalOptions o) {
   if (labels.shape() != scores->shape()) {
     fail(op, "needs labels of the shape of the scores " + scores->describe() + ", got " + labels.describe());
   }
+  check_same_device(op, scores, labels);
   if (!(o.gamma >= 0 && std::isfinite(o.gamma))) fail(op, "gamma must be >= 0, got " + std::to_string(o.gamma));
   const Index n = scores->rank() ? scores->size(-1) : 1, R = n ? scores->numel() / n : 0;
   const Tensor flat = scores->reshape({R, n}, scores.line);

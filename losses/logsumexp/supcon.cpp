@@ -1,21 +1,36 @@
 #include "losses/logsumexp/supcon.h"
 
-#include <map>
-
 #include "losses/logsumexp/info_nce_rows.h"
+#include "losses/logsumexp/weight_of_mean.h"
 #include "ops/distance.h"
+#include "ops/elementwise.h"
 #include "ops/index.h"
+#include "ops/normalize.h"
+#include "ops/sort.h"
 
 namespace gradus {
 namespace {
 
-// Rows whose class has another row.
-Index anchors(const Tensor& labels) {
-  std::map<Index, Index> rows;
-  for (Index i = 0; i < labels.numel(); ++i) ++rows[labels.data<Index>()[i]];
-  Index n = 0;
-  for (const auto& [label, count] : rows) n += count > 1 ? count : 0;
-  return n;
+// 1 for rows whose class has another row: beside them in the order of the labels.
+template <class T> struct Anchors {
+  const Index *label, *order;
+  Index N;
+  T* anchor;
+  HD void operator()(Index p) const {
+    const Index own = label[order[p]];
+    const bool before = p > 0 && label[order[p - 1]] == own, after = p + 1 < N && label[order[p + 1]] == own;
+    anchor[order[p]] = before || after ? T(1) : T(0);
+  }
+};
+
+Tensor anchors(const Tensor& labels, DType dtype) {
+  const Tensor order = argsort(labels, 0);
+  Tensor anchor = empty(labels.shape(), dtype, labels.device());
+  dispatch_float("supcon", dtype, [&]<class T>() {
+    launch(labels.device(), labels.numel(),
+           Anchors<T>{labels.data<Index>(), order.data<Index>(), labels.numel(), anchor.data_mut<T>()});
+  });
+  return anchor;
 }
 
 }  // namespace
@@ -27,10 +42,12 @@ Tensor supcon(At embeddings, const Tensor& labels, SupconOptions o) {
     fail("supcon", "needs a label for each row: embeddings " + embeddings->describe() + " and labels " +
                        labels.describe() + " must be [N,D] and [N]");
   }
+  check_same_device("supcon", embeddings, labels);
   const Tensor y = as_index("supcon", labels).detach();
-  const Tensor similarity = cosine_matrix(embeddings, embeddings);
-  const Tensor rows = info_nce_rows(At(similarity, embeddings.line), y, Positives::same_id, o.temperature, o.form);
-  return reduce_rows(At(rows, embeddings.line), o.reduction, double(anchors(y)));
+  const Tensor unit = l2_normalize(embeddings);
+  const Tensor rows = info_nce_products(At(unit, embeddings.line), unit, y, Positives::same_id, o.temperature, o.form);
+  if (o.reduction != Reduction::mean) return reduce_rows(At(rows, embeddings.line), o.reduction, 1);
+  return dot(At(rows, embeddings.line), weight_of_mean(anchors(y, rows.dtype())));
 }
 
 // ---- for the table of losses

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/elementwise.h"
 #include "ops/index.h"
 #include "ops/math.h"
 #include "ops/sort.h"
@@ -12,7 +13,7 @@ namespace {
 double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
 struct Checked {
-  Tensor predicted, actual;  // i64 [N]
+  Tensor predicted, actual;  // i64 [N], on the CPU
   Index classes;
 };
 
@@ -25,8 +26,9 @@ Checked checked(const char* op, const Tensor& predictions, const Tensor& target,
   if (target.shape() != Shape{predictions.size(0)}) {
     fail(op, "needs a target for each row: predictions " + predictions.describe() + ", target " + target.describe());
   }
-  const Tensor actual = as_index(op, target);
-  const Tensor predicted = logits ? argmax(predictions, 1) : as_index(op, predictions);
+  check_same_device(op, predictions, target);
+  const Tensor actual = as_index(op, target).cpu();
+  const Tensor predicted = (logits ? argmax(predictions.detach(), 1) : as_index(op, predictions)).cpu();
   Index C = logits ? predictions.size(1) : 0;
   for (Index i = 0; !logits && i < actual.numel(); ++i) {
     C = std::max({C, actual.data<Index>()[i] + 1, predicted.data<Index>()[i] + 1});
@@ -137,13 +139,14 @@ GroupAccuracy group_accuracy(const Tensor& predictions, const Tensor& target, co
   if (!train_counts || train_counts.rank() != 1 || train_counts.size(0) < Index(n.hit.size())) {
     fail(op, "needs the training rows of each class, [C] with C = " + std::to_string(n.hit.size()));
   }
-  for (Index c = 0; c < train_counts.numel(); ++c) {
-    if (!(value_at(train_counts, c) >= 0)) fail(op, "class_counts must be >= 0, one is not at " + std::to_string(c));
+  const std::vector<double> trained = train_counts.to_vector();
+  for (std::size_t c = 0; c < trained.size(); ++c) {
+    if (!(trained[c] >= 0)) fail(op, "class_counts must be >= 0, one is not at " + std::to_string(c));
   }
   if (!(o.few <= o.many)) fail(op, "few must not exceed many");
   const auto mean = [&](auto in_group) {
     return mean_over(
-        n, [&](std::size_t c) { return n.actual[c] > 0 && in_group(value_at(train_counts, Index(c))); },
+        n, [&](std::size_t c) { return n.actual[c] > 0 && in_group(trained[c]); },
         [&](std::size_t c) { return double(n.hit[c]) / double(n.actual[c]); });
   };
   return {mean([&](double rows) { return rows > o.many; }),
@@ -181,7 +184,7 @@ std::vector<LossSample> group_samples(Rng& rng) {
 using ClassMetric = double (*)(const Tensor&, const Tensor&, ClassOptions);
 
 ClassOptions class_options(const Arguments& a) { return {a.integer("ignore_index"), a.form}; }
-Tensor value(const Arguments& a, double v) { return full({}, v, a["logits"].dtype()); }
+Tensor value(const Arguments& a, double v) { return full({}, v, a["logits"].dtype(), a["logits"].device()); }
 
 const std::vector<InputSpec> logits_and_target = {{"logits", "[N,C]", Kind::constant},
                                                   {"target", "[N]", Kind::integer}};
@@ -221,7 +224,7 @@ LossInfo averaged(const char* name, const char* formula, double PrecisionRecall:
 Tensor run_group_accuracy(const Arguments& a) {
   const GroupAccuracy g = group_accuracy(a["logits"], a["target"], a["class_counts"],
                                          {a.number("many"), a.number("few"), a.integer("ignore_index"), a.form});
-  return tensor({g.many, g.medium, g.few}, a["logits"].dtype());
+  return tensor({g.many, g.medium, g.few}, a["logits"].dtype(), a["logits"].device());
 }
 
 }  // namespace

@@ -14,7 +14,8 @@
 // the means.
 //
 // Promises. All lie in [0,1]. 0/0 is 0: a class never predicted has precision 0; no rows: 0. The first of equal logits
-//   is the prediction. Rows with the target ignore_index count nowhere.
+//   is the prediction. Rows with the target ignore_index count nowhere. The
+//   classes are counted on the CPU; of logits on a GPU the greatest are found there.
 // Elsewhere. scikit-learn with zero_division=0: the same values. Liu et al. 2019: the three groups.
 #pragma once
 #include "losses/loss.h"

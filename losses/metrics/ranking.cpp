@@ -120,12 +120,13 @@ double mean_average_precision(const Tensor& scores, const Tensor& labels, Form f
   check_pair("mean_average_precision", scores, labels, 2);
   const Index N = scores.size(0), C = scores.size(1);
   double sum = 0, classes = 0;
+  const Column all_scores = scores.to_vector(), all_labels = labels.to_vector();
   for (Index c = 0; c < C; ++c) {
     Column s, y;
     double positives = 0;
     for (Index r = 0; r < N; ++r) {
-      s.push_back(value_at(scores, r * C + c));
-      y.push_back(value_at(labels, r * C + c));
+      s.push_back(all_scores[std::size_t(r * C + c)]);
+      y.push_back(all_labels[std::size_t(r * C + c)]);
       positives += y.back() != 0;
     }
     if (positives > 0) sum += column_precision(s, y, form), classes += 1;
@@ -135,7 +136,7 @@ double mean_average_precision(const Tensor& scores, const Tensor& labels, Form f
 
 double recall_at_k(const Tensor& embeddings, const Tensor& labels, RecallOptions o) {
   check_recall("recall_at_k", embeddings, labels, o);
-  const Tensor y = as_index("recall_at_k", labels), x = embeddings.detach().to(DType::f64);
+  const Tensor y = as_index("recall_at_k", labels).cpu(), x = embeddings.detach().to(DType::f64);
   const Index* label = y.data<Index>();
   const auto role = [label](Index i, Index j) {
     return i == j ? Role::none : label[i] == label[j] ? Role::positive : Role::negative;
@@ -145,7 +146,7 @@ double recall_at_k(const Tensor& embeddings, const Tensor& labels, RecallOptions
 
 double recall_at_k_of(const Tensor& similarity, const Tensor& positive, RecallOptions o) {
   check_recall("recall_at_k_of", similarity, positive, o);
-  const Tensor p = as_index("recall_at_k_of", positive);
+  const Tensor p = as_index("recall_at_k_of", positive).cpu();
   check_indices("recall_at_k_of", "positive", p, similarity.size(1));
   const Index* wanted = p.data<Index>();
   return recall(
@@ -193,7 +194,7 @@ std::vector<LossSample> retrieval_samples(Rng& rng) {
           {"no queries", inputs(0, 3)}};
 }
 
-Tensor value(double v, const Tensor& like) { return full({}, v, like.dtype()); }
+Tensor value(double v, const Tensor& like) { return full({}, v, like.dtype(), like.device()); }
 
 }  // namespace
 

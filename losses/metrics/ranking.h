@@ -11,7 +11,8 @@
 // a tie goes against the positive, and an embedding that maps all to one point has recall 0 rather than luck.
 //
 // Promises. All lie in [0,1], and a rising function of the scores changes nothing. No positive: 0. A query with no
-//   other row of its label has nothing to find and is left out. NaN scores are an error.
+//   other row of its label has nothing to find and is left out. NaN scores are an error. Orders are
+//   read on the CPU; the similarities of recall_at_k are computed on the device of the embeddings.
 // Elsewhere. scikit-learn average_precision_score: the same value. Metric-learning papers call recall_at_k R@k; some
 //   count queries without a positive as failures.
 #pragma once

@@ -141,7 +141,7 @@ std::vector<LossSample> perplexity_samples(Rng& rng) {
 using PairMetric = double (*)(const Tensor&, const Tensor&, Form);
 
 template <PairMetric metric> std::function<Tensor(const Arguments&)> run(const char* a, const char* b) {
-  return [a, b](const Arguments& in) { return full({}, metric(in[a], in[b], in.form), in[a].dtype()); };
+  return [a, b](const Arguments& in) { return full({}, metric(in[a], in[b], in.form), in[a].dtype(), in[a].device()); };
 }
 
 }  // namespace

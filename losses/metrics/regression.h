@@ -11,7 +11,8 @@
 // equal weights for unequal batches are another number.
 //
 // Promises. Nothing given: rmse and angle 0, perplexity 1. A zero vector has no direction: its angle is pi/2, as its
-//   cosine is 0. Lengths of u and v do not count. NaN in, NaN out. f64 inside.
+//   cosine is 0. Lengths of u and v do not count. NaN in, NaN out. f64 inside,
+//   on the CPU whatever the device.
 // Elsewhere. scikit-learn root_mean_squared_error: the same value.
 #pragma once
 #include "losses/loss.h"

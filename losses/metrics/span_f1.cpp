@@ -41,7 +41,8 @@ void check_scores(const Tensor& scores, const Tensor& mask) {
 // f(i, span) for every place of the scores that is a span.
 template <class F> void for_each_span(const Tensor& scores, const Tensor& mask, const F& f) {
   const Index H = scores.size(1), n = scores.size(2);
-  const auto inside = [&](Index b, Index t) { return !mask || value_at(mask, b * n + t) != 0; };
+  const std::vector<double> in_mask = mask ? mask.to_vector() : std::vector<double>();
+  const auto inside = [&](Index b, Index t) { return !mask || in_mask[std::size_t(b * n + t)] != 0; };
   for (Index i = 0; i < scores.numel(); ++i) {
     const Span s{i / (H * n * n), i / (n * n) % H, i / n % n, i % n};
     if (s.begin <= s.end && inside(s.batch, s.begin) && inside(s.batch, s.end)) f(i, s);
@@ -80,9 +81,10 @@ std::vector<PrecisionRecall> span_f1_by_depth(std::vector<Span> predicted, std::
 
 std::vector<Span> spans_above(const Tensor& scores, double threshold, const Tensor& mask) {
   check_scores(scores, mask);
+  const std::vector<double> score = scores.to_vector();
   std::vector<Span> spans;
   for_each_span(scores, mask, [&](Index i, const Span& s) {
-    if (value_at(scores, i) > threshold) spans.push_back(s);
+    if (score[std::size_t(i)] > threshold) spans.push_back(s);
   });
   return spans;
 }
@@ -95,9 +97,10 @@ PrecisionRecall span_f1(const Tensor& scores, const Tensor& labels, const Tensor
   if (o.form == Form::definition) {
     return span_f1(spans_above(scores, o.threshold, mask), spans_above(labels, 0.5, mask));
   }
+  const std::vector<double> score = scores.to_vector(), label = labels.to_vector();
   Index hit = 0, predicted = 0, gold = 0;
   for_each_span(scores, mask, [&](Index i, const Span&) {
-    const bool p = value_at(scores, i) > o.threshold, g = value_at(labels, i) > 0.5;
+    const bool p = score[std::size_t(i)] > o.threshold, g = label[std::size_t(i)] > 0.5;
     hit += p && g, predicted += p, gold += g;
   });
   return precision_recall(hit, predicted, gold);
@@ -139,7 +142,7 @@ Losses span_f1_losses() {
        .run =
            [](const Arguments& a) {
              const PrecisionRecall r = span_f1(a["scores"], a["labels"], a["mask"], {a.number("threshold"), a.form});
-             return full({}, r.f1, a["scores"].dtype());
+             return full({}, r.f1, a["scores"].dtype(), a["scores"].device());
            },
        .samples = span_samples}};
 }

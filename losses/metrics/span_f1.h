@@ -7,7 +7,7 @@
 // predicted span is judged at the depth that the gold spans give it, so a hit has one depth.
 //
 // Promises. A span given twice counts once. Nothing predicted, nothing gold, or neither: 0 where 0/0. Of scores, begin
-//   <= end only, and both in the mask.
+//   <= end only, and both in the mask. Read on the CPU.
 // Elsewhere. seqeval judges tag sequences, which cannot nest.
 #pragma once
 #include <compare>

@@ -36,9 +36,10 @@ double pearson(const std::vector<double>& a, const std::vector<double>& b) {
 // ---- by sorting
 
 std::vector<double> sorted_ranks(const Tensor& x) {
-  const Sorted s = sort(x, 0);
+  const Sorted s = sort(x.detach(), 0);
   const std::vector<double> v = s.values.to_vector();
-  const Index *at = s.indices.data<Index>(), n = x.numel();
+  const Tensor indices = s.indices.cpu();
+  const Index *at = indices.data<Index>(), n = x.numel();
   std::vector<double> rank(v.size());
   for (Index first = 0, end = 0; first < n; first = end) {
     while (end < n && v[std::size_t(end)] == v[std::size_t(first)]) ++end;
@@ -67,7 +68,7 @@ bool has_nan(const Tensor& x) {
 Tensor average_ranks(const Tensor& x, Form form) {
   if (!x || x.rank() != 1) fail("average_ranks", "needs values [n]");
   if (has_nan(x)) fail("average_ranks", "a value is NaN: it has no rank");
-  return tensor(form == Form::definition ? counted_ranks(x.to_vector()) : sorted_ranks(x), DType::f64);
+  return tensor(form == Form::definition ? counted_ranks(x.to_vector()) : sorted_ranks(x), DType::f64, x.device());
 }
 
 double spearman(const Tensor& x, const Tensor& y, Form form) {
@@ -108,7 +109,10 @@ Losses spearman_losses() {
            .task = "sentence similarity",
            .inputs = {{"x", "[n]", Kind::constant}, {"y", "[n]", Kind::constant}},
            .options = {},
-           .run = [](const Arguments& a) { return full({}, spearman(a["x"], a["y"], a.form), a["x"].dtype()); },
+           .run =
+               [](const Arguments& a) {
+                 return full({}, spearman(a["x"], a["y"], a.form), a["x"].dtype(), a["x"].device());
+               },
            .samples = spearman_samples}};
 }
 

@@ -9,6 +9,7 @@
 //
 // Promises. -1 <= rho <= 1; only the order counts: an increasing function of x changes nothing, a decreasing one the
 //   sign. Fewer than two rows, or a constant x or y: 0, there is no order to compare. NaN in, NaN out. O(n log n).
+//   Values are sorted on their device, ranks compared on the CPU.
 // Elsewhere. scipy.stats.spearmanr: the same value, NaN for a constant.
 #pragma once
 #include "losses/loss.h"

@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "losses/schemes/log_partition.h"
+#include "ops/index.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
+#include "ops/select.h"
 #include "ops/softmax.h"
 #include "ops/sort.h"
 
@@ -14,28 +16,20 @@ namespace {
 
 // ---- as defined: from the probabilities
 
+Tensor length_of(const Tensor& features) { return sqrt(sum(square(features.detach()), {1})); }  // [N]
+
 Tensor egl_definition(const Tensor& logits, const Tensor& features) {
   const Index N = logits.size(0), C = logits.size(1);
-  const Tensor p = softmax(logits);  // [N,C]
-  Tensor y = zeros({N}, logits.dtype());
-  for (Index r = 0; r < N; ++r) {
-    double expected = 0, norm = 0;
-    for (Index label = 0; label < C; ++label) {
-      double square = 0;
-      for (Index j = 0; j < C; ++j) square += std::pow(value_at(p, r * C + j) - double(j == label), 2);
-      expected += value_at(p, r * C + label) * std::sqrt(square);
-    }
-    for (Index d = 0; features && d < features.size(1); ++d) norm += std::pow(features.at({r, d}), 2);
-    set_value(y, r, features ? expected * std::sqrt(norm) : expected);
-  }
-  return y;
+  const Tensor p = softmax(logits), classes = arange(C, logits.dtype(), logits.device());       // [N,C], [C]
+  const Tensor labels = equal(classes.reshape({C, 1}), classes).to(logits.dtype());             // [C,C] e_y
+  const Tensor expected = sum(p * sqrt(sum(square(p.reshape({N, 1, C}) - labels), {2})), {1});  // [N]
+  return features ? expected * length_of(features) : expected;
 }
 
 Tensor sorted_probability(const Tensor& logits, Index place) {  // [N]
+  if (place >= logits.size(1)) return zeros({logits.size(0)}, logits.dtype(), logits.device());
   const Tensor p = sort(softmax(logits), 1, true).values;
-  Tensor y = zeros({logits.size(0)}, logits.dtype());
-  for (Index r = 0; r < logits.size(0) && place < logits.size(1); ++r) set_value(y, r, p.at({r, place}));
-  return y;
+  return index_select(p, 1, labels({place}, logits.device())).reshape({logits.size(0)});
 }
 
 // ---- in one pass over the row, f64 inside
@@ -45,28 +39,27 @@ template <class T> HD double probability(const T* z, Index j, Index k, double re
 }
 
 struct ExpectedLength {
-  template <class T> HD static double score(const T* z, Index C, Index k, double rest) {
-    double others = 0;  // sum_{j != k} p_j^2
-    for (Index j = 0; j < C; ++j) {
+  template <class T, class Team> HD static double score(const T* z, Index C, Index k, double rest, Team team) {
+    const double others = team.template sum<double>(C, [=](Index j) {  // sum_{j != k} p_j^2
       const double p = j == k ? 0 : probability(z, j, k, rest);
-      others += p * p;
-    }
+      return p * p;
+    });
     const double p_k = 1 / (1 + rest), far = rest / (1 + rest);  // far = 1 - p_k
-    double sum = p_k * std::sqrt(far * far + others);
-    for (Index j = 0; j < C; ++j) {
+    return p_k * std::sqrt(far * far + others) + team.template sum<double>(C, [=](Index j) {
       const double p = probability(z, j, k, rest);
-      sum += j == k ? 0 : p * std::sqrt((1 - p) * (1 - p) + p_k * p_k + (others - p * p));
-    }
-    return sum;
+      return j == k ? 0 : p * std::sqrt((1 - p) * (1 - p) + p_k * p_k + (others - p * p));
+    });
   }
 };
 struct Doubt {
-  template <class T> HD static double score(const T*, Index, Index, double rest) { return rest / (1 + rest); }
+  template <class T, class Team> HD static double score(const T*, Index, Index, double rest, Team) {
+    return rest / (1 + rest);
+  }
 };
 struct Lead {
-  template <class T> HD static double score(const T* z, Index C, Index k, double rest) {
-    double second = -vmath::infinity<double>;
-    for (Index j = 0; j < C; ++j) second = j != k && double(z[j]) > second ? double(z[j]) : second;
+  template <class T, class Team> HD static double score(const T* z, Index C, Index k, double rest, Team team) {
+    const double second =
+        team.template max<double>(C, [=](Index j) { return j == k ? -vmath::infinity<double> : double(z[j]); });
     return -vmath::expm1(second - double(z[k])) / (1 + rest);
   }
 };
@@ -80,7 +73,8 @@ template <class T, class Score> struct ScoreRow {
     const Index k = team.template argmax<T>(C, [=](Index j) { return z[j]; });
     const double rest =
         team.template sum<double>(C, [=](Index j) { return j == k ? 0.0 : vmath::exp(double(z[j]) - double(z[k])); });
-    if (team.leads()) y[r] = T(Score::score(z, C, k, rest));
+    const double score = Score::score(z, C, k, rest, team);
+    if (team.leads()) y[r] = T(score);
   }
 };
 
@@ -105,7 +99,7 @@ Tensor egl(const Tensor& logits, const Tensor& features, Form form) {
   }
   if (form == Form::definition) return egl_definition(logits.detach(), features);
   const Tensor length = scores<ExpectedLength>(logits);
-  return features ? length * sqrt(sum(square(features.detach()), {1})) : length;
+  return features ? length * length_of(features) : length;
 }
 
 Tensor least_confidence(const Tensor& logits, Form form) {

@@ -26,7 +26,7 @@ Tensor least_confidence(const Tensor& logits, Form form = Form::closed);
 Tensor margin_confidence(const Tensor& logits, Form form = Form::closed);
 
 // The `count` rows of points [N,D] that cover the others best, by the greedy 2-approximation of k-center (Gonzalez
-// 1985; Sener and Savarese 2018): each next row is the farthest from those chosen and from `labelled`; the first row
+// 1985; Sener and Savarese 2018), on the CPU: each next row is the farthest from those chosen and from `labelled`; the first row
 // starts when nothing is labelled. Ties: the lower row. Fewer rows when there are not so many.
 std::vector<Index> k_center_greedy(const Tensor& points, Index count, const std::vector<Index>& labelled = {});
 

@@ -12,8 +12,8 @@ namespace {
 // ---- as the derivation starts
 
 Tensor entropy_of(At p) {
-  const Tensor positive = greater(p, zeros({}, p->dtype()));
-  return -sum(p * log(where(positive, p, ones({}, p->dtype()))), {-1});
+  const Tensor positive = greater(p, zeros({}, p->dtype(), p->device()));
+  return -sum(p * log(where(positive, p, ones({}, p->dtype(), p->device()))), {-1});
 }
 
 Tensor definition(At probs) { return entropy_of(mean(probs, {0})) - mean(entropy_of(probs), {0}); }  // [N]

@@ -13,30 +13,42 @@
 namespace gradus {
 namespace {
 
-// A row's winner: conf = 1 / (1 + rest), gap = hit - conf
-struct Winner {
-  double conf, gap;
-  Index k;
+// Each row's winner: conf = 1 / (1 + rest), gap = hit - conf
+struct Winners {
+  Tensor conf, gap;  // f64 [N]
+  Tensor k;          // i64 [N]
 };
 
-template <class T> Winner winner(const T* z, Index C, Index label) {
-  const Index k = CpuTeam{}.argmax<T>(C, [=](Index j) { return z[j]; });
-  double rest = 0;
-  for (Index j = 0; j < C; ++j) rest += j == k ? 0 : vmath::exp(double(z[j]) - double(z[k]));
-  return {1 / (1 + rest), k == label ? rest / (1 + rest) : -1 / (1 + rest), k};
-}
+template <class T> struct FindWinner {
+  const T* logits;
+  const Index* label;
+  Index C;
+  double *conf, *gap;
+  Index* k;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const T* z = logits + r * C;
+    const Index best = team.template argmax<T>(C, [=](Index j) { return z[j]; });
+    const double top = double(z[best]);
+    const double rest =
+        team.template sum<double>(C, [=](Index j) { return j == best ? 0.0 : vmath::exp(double(z[j]) - top); });
+    if (team.leads()) {
+      conf[r] = 1 / (1 + rest);
+      gap[r] = best == label[r] ? rest / (1 + rest) : -1 / (1 + rest);
+      k[r] = best;
+    }
+  }
+};
 
-std::vector<Winner> winners(const Tensor& logits, const Tensor& labels) {
+Winners winners(const Tensor& logits, const Tensor& labels) {
   const Index N = logits.size(0), C = logits.size(1);
-  std::vector<Winner> all(static_cast<std::size_t>(N));
+  const auto numbers = [&] { return empty({N}, DType::f64, logits.device()); };
+  Winners w{numbers(), numbers(), empty({N}, DType::i64, logits.device())};
   dispatch_float("ece", logits.dtype(), [&]<class T>() {
-    const T* z = logits.data<T>();
-    const Index* label = labels.data<Index>();
-    parallel_for(N, std::max<Index>(1, serial_below / C), [&](Index begin, Index end) {
-      for (Index r = begin; r < end; ++r) all[std::size_t(r)] = winner(z + r * C, C, label[r]);
-    });
+    launch_rows(logits.device(), N, C,
+                FindWinner<T>{logits.data<T>(), labels.data<Index>(), C, w.conf.data_mut<double>(),
+                              w.gap.data_mut<double>(), w.k.data_mut<Index>()});
   });
-  return all;
+  return w;
 }
 
 // b with conf in (b/B, (b+1)/B]; the product conf B may be off by a rounding, the edges decide.
@@ -71,101 +83,146 @@ double ece_definition(const Tensor& logits, const Tensor& labels, Index B) {
   return total;
 }
 
-Tensor centres(Index B, DType dtype) { return (arange(B, dtype) + 0.5) / double(B); }  // [B]
+Tensor centres(Index B, const Tensor& like) {  // [B]
+  return (arange(B, like.dtype(), like.device()) + 0.5) / double(B);
+}
 
 Tensor soft_definition(At logits, const Tensor& labels, Index B, double T) {
   const Index N = logits->size(0);
   if (N == 0) return sum(logits);
   const Tensor conf = confidences(logits).reshape({N, 1}), hit = hits(logits, labels).reshape({N, 1});  // [N,1]
-  const Tensor u = softmax(-square(conf - centres(B, logits->dtype())) / T);                            // [N,B]
+  const Tensor u = softmax(-square(conf - centres(B, logits)) / T);                                     // [N,B]
   return sum(abs(sum(u * (hit - conf), {0}))) / double(N);
 }
 
 // ---- as the derivations end
 
 double ece_closed(const Tensor& logits, const Tensor& labels, Index B) {
+  const Winners w = winners(logits, labels);
+  const std::vector<double> conf = w.conf.to_vector(), gap = w.gap.to_vector();
   std::vector<double> G(static_cast<std::size_t>(B));
   bool poison = false;
-  for (const Winner& w : winners(logits, labels)) {
-    if (std::isnan(w.conf))
+  for (std::size_t r = 0; r < conf.size(); ++r) {
+    if (std::isnan(conf[r]))
       poison = true;
     else
-      G[std::size_t(bin_of(w.conf, B))] += w.gap;
+      G[std::size_t(bin_of(conf[r], B))] += gap[r];
   }
   double total = poison ? NAN : 0;
   for (const double g : G) total += std::abs(g);
   return logits.size(0) ? total / double(logits.size(0)) : 0;
 }
 
-// u_b = softmax_b( -(conf - x_b)^2 / T )
-void memberships(double conf, double T, std::vector<double>& u) {
-  const double B = double(u.size());
-  double top = -INFINITY, total = 0;
-  for (std::size_t b = 0; b < u.size(); ++b) {
-    const double x = (double(b) + 0.5) / B;
-    u[b] = -(conf - x) * (conf - x) / T;
-    top = std::max(top, u[b]);
+// u_b = softmax_b( -(conf - x_b)^2 / T ) of each row, less the exponent of the nearest centre, so that one term is 1
+struct Membership {
+  Index B;
+  double temperature;
+  const double *conf, *gap, *total;
+  HD double centre(Index b) const { return (double(b) + 0.5) / double(B); }
+  HD double exponent(Index r, Index b) const {
+    const double d = conf[r] - centre(b);
+    return -d * d / temperature;
   }
-  for (double& v : u) total += v = vmath::exp(v - top);
-  for (double& v : u) v /= total;
-}
+  HD double nearest(Index r) const {
+    const double place = conf[r] * double(B);
+    return exponent(r, place >= double(B) ? B - 1 : place > 0 ? Index(place) : 0);  // 0 for NaN
+  }
+  HD double term(Index r, Index b, double top) const { return vmath::exp(exponent(r, b) - top); }
+};
+struct Normalise {
+  Membership of;
+  double* total;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const Membership m = of;
+    const double top = m.nearest(r);
+    const double sum = team.template sum<double>(m.B, [=](Index b) { return m.term(r, b, top); });
+    if (team.leads()) total[r] = sum;
+  }
+};
+// G_b = sum_r u_rb e_r: what the bin adds to L, and sign(G_b) / N
+struct BinGap {
+  Membership of;
+  Index N;
+  double *part, *s;
+  template <class Team> HD void operator()(Index b, Team team) const {
+    const Membership m = of;
+    const double G =
+        team.template sum<double>(N, [=](Index r) { return m.term(r, b, m.nearest(r)) * (m.gap[r] / m.total[r]); });
+    const double n = N > 1 ? double(N) : 1.0;
+    if (team.leads()) part[b] = std::abs(G) / n, s[b] = double((G > 0) - (G < 0)) / n;
+  }
+};
+template <class T> struct SumOfBins {
+  const double* part;
+  Index B;
+  T* y;
+  template <class Team> HD void operator()(Index, Team team) const {
+    const double* p = part;
+    const double sum = team.template sum<double>(B, [=](Index b) { return p[b]; });
+    if (team.leads()) *y = T(sum);
+  }
+};
+// dL/dconf = sum_b u_b s_b [ 2 e / T (x_b - bar(x)) - 1 ], and from there to the logits
+template <class T> struct SoftGradient {
+  Membership of;
+  const double* s;
+  const T *logits, *dy;
+  const Index* winner;
+  Index C;
+  T* dz;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const Membership m = of;
+    const double* sign = s;
+    const double top = m.nearest(r), total = m.total[r], steep = 2 * m.gap[r] / m.temperature;
+    const double mean =
+        team.template sum<double>(m.B, [=](Index b) { return m.term(r, b, top) * m.centre(b); }) / total;
+    const double slope = team.template sum<double>(m.B, [=](Index b) {
+      return m.term(r, b, top) * (sign[b] * (steep * (m.centre(b) - mean) - 1));
+    }) / total;
+    const Index k = winner[r];
+    const T* z = logits + r * C;
+    T* to = dz + r * C;
+    const double conf = m.conf[r], most = double(z[k]), g = double(*dy) * slope * conf;
+    const auto p = [=](Index j) { return j == k ? 0.0 : conf * vmath::exp(double(z[j]) - most); };
+    const double others = team.template sum<double>(C, p);  // 1 - p_k
+    team.each(C, [=](Index j) { to[j] += T(g * (j == k ? others : -p(j))); });
+  }
+};
 
 // L = 1/N sum_b |sum_r u_rb e_r|,  e = hit - conf
 // dL/dz_j = [2 e / T (bar(s x) - bar(s) bar(x)) - bar(s)] conf ([j = k] - p_j),  s_b = sign(G_b) / N
 struct SoftEce final : Op {
   Index B;
   double temperature;
-  std::vector<Winner> rows;
-  std::vector<double> s;
+  Winners rows;
+  Tensor total, s;  // f64 [N], [B]
   SoftEce(Index bins, double T) : B(bins), temperature(T) {}
   const char* name() const override { return "soft_ece"; }
 
-  Tensor forward(In in) override {
-    rows = winners(in[0], in[1]);
-    std::vector<double> G(static_cast<std::size_t>(B)), u(G.size());
-    for (const Winner& w : rows) {
-      memberships(w.conf, temperature, u);
-      for (std::size_t b = 0; b < u.size(); ++b) G[b] += u[b] * w.gap;
-    }
-    const double n = std::max(1.0, double(rows.size()));
-    double total = 0;
-    s.assign(G.size(), 0);
-    for (std::size_t b = 0; b < G.size(); ++b) {
-      total += std::abs(G[b]) / n;
-      s[b] = double((G[b] > 0) - (G[b] < 0)) / n;
-    }
-    return full({}, total, in[0].dtype());
+  Membership membership() const {
+    return {B, temperature, rows.conf.data<double>(), rows.gap.data<double>(), total.data<double>()};
   }
 
-  // dL/dconf of a row
-  double slope(const Winner& w, std::vector<double>& u) const {
-    memberships(w.conf, temperature, u);
-    double mean_s = 0, mean_x = 0, mean_sx = 0;
-    for (std::size_t b = 0; b < u.size(); ++b) {
-      const double x = (double(b) + 0.5) / double(B);
-      mean_s += u[b] * s[b];
-      mean_x += u[b] * x;
-      mean_sx += u[b] * s[b] * x;
-    }
-    return 2 * w.gap / temperature * (mean_sx - mean_s * mean_x) - mean_s;
+  Tensor forward(In in) override {
+    Device& device = in[0].device();
+    const Index N = in[0].size(0);
+    rows = winners(in[0], in[1]);
+    total = empty({N}, DType::f64, device), s = empty({B}, DType::f64, device);
+    Tensor part = empty({B}, DType::f64, device), y = empty({}, in[0].dtype(), device);
+    launch_rows(device, N, B, Normalise{membership(), total.data_mut<double>()});
+    launch_rows(device, B, N, BinGap{membership(), N, part.data_mut<double>(), s.data_mut<double>()});
+    dispatch_float(name(), y.dtype(), [&]<class T>() {
+      launch_rows(device, 1, B, SumOfBins<T>{part.data<double>(), B, y.data_mut<T>()});
+    });
+    return y;
   }
+
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
-    const Index C = in[0].size(1);
-    std::vector<double> u(static_cast<std::size_t>(B));
+    const Index N = in[0].size(0), C = in[0].size(1);
     dispatch_float(name(), dy.dtype(), [&]<class T>() {
-      const T* z = in[0].data<T>();
-      T* dz = dx.into(0).template data_mut<T>();
-      for (std::size_t r = 0; r < rows.size(); ++r, z += C, dz += C) {
-        const Winner& w = rows[r];
-        const double g = dy.item() * slope(w, u) * w.conf;
-        double others = 0;
-        for (Index j = 0; j < C; ++j) {
-          const double p = j == w.k ? 0 : w.conf * vmath::exp(double(z[j]) - double(z[w.k]));
-          others += p;
-          dz[j] -= T(g * p);
-        }
-        dz[w.k] += T(g * others);  // 1 - p_k
-      }
+      launch_rows(dy.device(), N, std::max(B, C),
+                  SoftGradient<T>{membership(), s.data<double>(), in[0].data<T>(), dy.data<T>(), rows.k.data<Index>(),
+                                  C, dx.into(0).template data_mut<T>()});
     });
   }
 };
@@ -184,7 +241,7 @@ Tensor ece(const Tensor& logits, const Tensor& labels, EceOptions o) {
   const Tensor index = checked("ece", logits, labels, o.bins);
   const double value =
       o.form == Form::definition ? ece_definition(logits, index, o.bins) : ece_closed(logits, index, o.bins);
-  return full({}, value, logits.dtype());
+  return full({}, value, logits.dtype(), logits.device());
 }
 
 Tensor soft_ece(At logits, const Tensor& labels, SoftEceOptions o) {
@@ -199,12 +256,14 @@ Tensor soft_ece(At logits, const Tensor& labels, SoftEceOptions o) {
 std::vector<ReliabilityBin> reliability(const Tensor& logits, const Tensor& labels, Index bins) {
   const Tensor index = checked("reliability", logits, labels, bins);
   std::vector<ReliabilityBin> out(static_cast<std::size_t>(bins));
-  for (const Winner& w : winners(logits, index)) {
-    if (std::isnan(w.conf)) fail("reliability", "a confidence is NaN: are the logits finite?");
-    ReliabilityBin& bin = out[std::size_t(bin_of(w.conf, bins))];
+  const Winners w = winners(logits, index);
+  const std::vector<double> conf = w.conf.to_vector(), gap = w.gap.to_vector();
+  for (std::size_t r = 0; r < conf.size(); ++r) {
+    if (std::isnan(conf[r])) fail("reliability", "a confidence is NaN: are the logits finite?");
+    ReliabilityBin& bin = out[std::size_t(bin_of(conf[r], bins))];
     ++bin.count;
-    bin.confidence += w.conf;
-    bin.accuracy += w.gap + w.conf;
+    bin.confidence += conf[r];
+    bin.accuracy += gap[r] + conf[r];
   }
   for (ReliabilityBin& bin : out) {
     if (bin.count) bin.confidence /= double(bin.count), bin.accuracy /= double(bin.count);

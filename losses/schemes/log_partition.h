@@ -64,6 +64,7 @@ inline Tensor checked_labels(const char* op, const char* what, const Tensor& log
   if (labels.shape() != Shape{logits.size(0)}) {
     fail(op, "needs one label for each row: logits " + logits.describe() + ", " + what + " " + labels.describe());
   }
+  check_same_device(op, logits, labels);
   const Tensor index = as_index(op, labels);
   check_indices(op, "label", index, logits.size(1));
   return index;

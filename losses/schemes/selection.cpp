@@ -58,6 +58,30 @@ template <class T> struct Agreement {
   }
 };
 
+// Both cross entropies, and (1 - lambda) (CE1 + CE2) + lambda J
+template <class T> struct JointLoss {
+  Pair<T> pair;
+  const T* J;
+  T lambda, rest;
+  T *ce1, *ce2, *joint;
+  HD void operator()(Index r) const {
+    const T a = pair.one.nll(r, pair.target[r]), b = pair.two.nll(r, pair.target[r]);
+    ce1[r] = a, ce2[r] = b;
+    joint[r] = (rest == 0 ? T(0) : rest * (a + b)) + (lambda == 0 ? T(0) : lambda * J[r]);
+  }
+};
+// What is left of the losses: 0 where a row is not chosen, whatever stood there.
+template <class T> struct KeptJointly {
+  const T* w;
+  T* y;
+  HD void operator()(Index r) const { y[r] = w[r] == 0 ? T(0) : y[r]; }
+};
+template <class T> struct KeptByPeer {
+  const T *ce1, *ce2, *w1, *w2;
+  T* y;
+  HD void operator()(Index r) const { y[r] = (w1[r] == 0 ? T(0) : ce1[r]) + (w2[r] == 0 ? T(0) : ce2[r]); }
+};
+
 // dL_r/dz1_j = (1 - lambda) w (p1_j - [j = t]) + lambda w (p1_j (d_j - K) + p1_j - p2_j); `one` is the side asked for
 template <class T> struct PeerGradient {
   Pair<T> pair;
@@ -102,21 +126,18 @@ struct PeerLoss final : Op {
     const Index N = in[0].size(0), C = in[0].size(1), k = rows_kept(o.keep, N);
     of_one = LogPartition(in[0]), of_two = LogPartition(in[1]);
     Tensor y = empty({N}, in[0].dtype(), in[0].device()), J = zeros({N}, y.dtype(), y.device());
-    Tensor ce1 = empty({N}, y.dtype()), ce2 = empty({N}, y.dtype());
+    Tensor ce1 = empty({N}, y.dtype(), y.device()), ce2 = empty({N}, y.dtype(), y.device());
     dispatch_float(name(), y.dtype(), [&]<class T>() {
       const Pair<T> at = pair<T>(in);
       if (o.lambda > 0) launch_rows(y.device(), N, C, Agreement<T>{at, J.data_mut<T>()});
-      const T* agreement = J.data<T>();
       T *a = ce1.data_mut<T>(), *b = ce2.data_mut<T>(), *to = y.data_mut<T>();
-      const T lambda = T(o.lambda), rest = T(1 - o.lambda);
-      for (Index r = 0; r < N; ++r) {
-        a[r] = at.one.nll(r, at.target[r]), b[r] = at.two.nll(r, at.target[r]);
-        to[r] = (rest == 0 ? T(0) : rest * (a[r] + b[r])) + (lambda == 0 ? T(0) : lambda * agreement[r]);
-      }
+      launch(y.device(), N, JointLoss<T>{at, J.data<T>(), T(o.lambda), T(1 - o.lambda), a, b, to});
       w1 = least_mask(o.joint ? y : ce2, k), w2 = o.joint ? w1 : least_mask(ce1, k);
       const T *v1 = w1.data<T>(), *v2 = w2.data<T>();
-      for (Index r = 0; r < N; ++r) {
-        to[r] = o.joint ? (v1[r] == 0 ? T(0) : to[r]) : (v1[r] == 0 ? T(0) : a[r]) + (v2[r] == 0 ? T(0) : b[r]);
+      if (o.joint) {
+        launch(y.device(), N, KeptJointly<T>{v1, to});
+      } else {
+        launch(y.device(), N, KeptByPeer<T>{a, b, v1, v2, to});
       }
     });
     return y;
@@ -166,25 +187,34 @@ double keep_rate(double epoch, double noise, double gradual) {
   return 1 - noise * (epoch >= gradual ? 1 : epoch / gradual);
 }
 
+namespace {
+
+template <class T> struct MarkRow {
+  const Index* order;
+  T* mask;
+  HD void operator()(Index i) const { mask[order[i]] = 1; }
+};
+
+}  // namespace
+
 Tensor least_mask(const Tensor& losses, Index count, Form form) {
   if (!losses || losses.rank() != 1) fail("least_mask", "needs losses [N]");
   if (count < 0) fail("least_mask", "count must not be negative, got " + std::to_string(count));
   const Index N = losses.size(0);
-  Tensor mask = zeros({N}, losses.dtype());
   if (form == Form::closed) {
-    const Tensor order = argsort(losses, 0);
-    for (Index i = 0; i < std::min(count, N); ++i) set_value(mask, order.data<Index>()[i], 1);
+    const Tensor order = argsort(losses.detach(), 0);
+    Tensor mask = zeros({N}, losses.dtype(), losses.device());
+    dispatch_float("least_mask", losses.dtype(), [&]<class T>() {
+      launch(losses.device(), std::min(count, N), MarkRow<T>{order.data<Index>(), mask.data_mut<T>()});
+    });
     return mask;
   }
-  for (Index i = 0; i < N; ++i) {  // how many come before row i
-    Index before = 0;
-    for (Index j = 0; j < N; ++j) {
-      const double a = value_at(losses, j), b = value_at(losses, i);
-      before += a < b || (a == b && j < i);
-    }
-    if (before < count) set_value(mask, i, 1);
-  }
-  return mask;
+  // how many come before each row
+  const Tensor l = losses.detach(), place = arange(N, DType::f64, l.device());
+  const Tensor across = l.reshape({1, N}), down = l.reshape({N, 1});
+  const Tensor tied = logical_and(equal(across, down), less(place, place.reshape({N, 1})));
+  const Tensor before = sum(logical_or(less(across, down), tied).to(DType::f64), {1});  // [N]
+  return less(before, full({}, double(count), DType::f64, l.device())).to(l.dtype());
 }
 
 // ---- for the table of losses

@@ -57,7 +57,7 @@ Tensor self_paced(At losses, SelfPacedOptions o) {
 Tensor self_paced_weights(const Tensor& losses, SelfPacedOptions o) {
   check_paced(losses, o);
   const Tensor l = losses.detach();
-  if (o.pace == Pace::hard) return less(l, full({}, o.lambda, l.dtype())).to(l.dtype());
+  if (o.pace == Pace::hard) return less(l, full({}, o.lambda, l.dtype(), l.device())).to(l.dtype());
   return clamp(1 - l / o.lambda, 0, 1);
 }
 

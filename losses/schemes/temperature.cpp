@@ -12,35 +12,79 @@
 namespace gradus {
 namespace {
 
+// d_c = z_c - max z, how far the row reaches down, and whether it can be used
+template <class T> struct GapRow {
+  const T* logits;
+  const Index* labels;
+  Index C;
+  double *d, *reach, *invalid;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const T* z = logits + r * C;
+    double* gap = d + r * C;
+    const double top = team.template max<double>(C, [=](Index c) { return double(z[c]); });
+    team.each(C, [=](Index c) { gap[c] = double(z[c]) - top; });
+    const double far = team.template max<double>(C, [=](Index c) { return gap[c] > -INFINITY ? -gap[c] : 0.0; });
+    const double at_label = double(z[labels[r]]) - top;
+    const double wrong = team.template sum<double>(C, [=](Index c) { return gap[c] <= 0 ? 0.0 : 1.0; });  // NaN
+    if (team.leads()) reach[r] = far, invalid[r] = wrong > 0 || !(at_label > -INFINITY) ? 1.0 : 0.0;
+  }
+};
+struct Greatest {
+  const double* x;
+  Index N;
+  double* y;
+  template <class Team> HD void operator()(Index, Team team) const {
+    const double* v = x;
+    const double most = team.template max<double>(N, [=](Index r) { return v[r]; });
+    if (team.leads()) *y = most;
+  }
+};
+struct ScaleGaps {
+  double scale;
+  double* d;
+  HD void operator()(Index i) const { d[i] /= scale; }
+};
+struct AtLabel {
+  const double* d;
+  const Index* labels;
+  Index C;
+  double* y;
+  HD void operator()(Index r) const { y[r] = d[r * C + labels[r]]; }
+};
+struct IsInvalid {
+  const double* invalid;
+  HD bool operator()(Index r) const { return invalid[r] != 0; }
+};
+
 // The logits from the greatest of their row, d_c = (z_c - max) / scale in [-1, 0]: with them everything is of order 1.
 // scale is the widest range of a row; 0: all rows are constant.
 struct Gaps {
-  Index N = 0, C = 0;
+  Index N, C;
   double scale = 0;
-  Tensor d;  // f64 [N,C]
-  std::vector<Index> label;
+  Tensor d, label;  // f64 [N,C]; [N] that of the label
   bool valid = true;
 
   Gaps(const Tensor& logits, const Tensor& labels)
-      : N(logits.size(0)), C(logits.size(1)), d(logits.detach().to(DType::f64).clone()), label(std::size_t(N)) {
-    double* z = d.data_mut<double>();
-    for (Index r = 0; r < N; ++r, z += C) {
-      const double top = *std::max_element(z, z + C);
-      label[std::size_t(r)] = Index(value_at(labels, r));
-      for (Index c = 0; c < C; ++c) {
-        z[c] -= top;
-        if (z[c] > -INFINITY) scale = std::max(scale, -z[c]);
-        valid = valid && z[c] <= 0;  // false for NaN
-      }
-      valid = valid && z[label[std::size_t(r)]] > -INFINITY;
-    }
-    if (scale > 0) {
-      z = d.data_mut<double>();
-      for (Index i = 0; i < N * C; ++i) z[i] /= scale;
-    }
+      : N(logits.size(0)),
+        C(logits.size(1)),
+        d(empty({N, C}, DType::f64, logits.device())),
+        label(empty({N}, DType::f64, logits.device())) {
+    Device& device = logits.device();
+    if (N == 0) return;
+    Tensor invalid = empty({N}, DType::f64, device), reach = empty({N}, DType::f64, device),
+           most = empty({1}, DType::f64, device);
+    const Index* y = labels.data<Index>();
+    dispatch_float("optimal_temperature", logits.dtype(), [&]<class T>() {
+      launch_rows(device, N, C,
+                  GapRow<T>{logits.data<T>(), y, C, d.data_mut<double>(), reach.data_mut<double>(),
+                            invalid.data_mut<double>()});
+    });
+    valid = find_first(device, N, IsInvalid{invalid.data<double>()}) < 0;
+    launch_rows(device, 1, N, Greatest{reach.data<double>(), N, most.data_mut<double>()});
+    scale = most.item();
+    if (scale > 0) launch(device, N * C, ScaleGaps{scale, d.data_mut<double>()});
+    launch(device, N, AtLabel{d.data<double>(), y, C, label.data_mut<double>()});
   }
-  const double* row(Index r) const { return d.data<double>() + r * C; }
-  double at_label(Index r) const { return row(r)[label[std::size_t(r)]]; }
 };
 
 // f'(beta) and f''(beta)
@@ -48,44 +92,66 @@ struct Slope {
   double first, second;
 };
 
-Slope slope(const Gaps& g, double beta) {
-  std::vector<double> first(std::size_t(g.N)), second(std::size_t(g.N));
-  parallel_for(g.N, std::max<Index>(1, serial_below / g.C), [&](Index begin, Index end) {
-    for (Index r = begin; r < end; ++r) {
-      const double* d = g.row(r);
-      double weight = 0, mean = 0, square = 0;
-      for (Index c = 0; c < g.C; ++c) {
-        const double gap = d[c] > -INFINITY ? d[c] : 0, e = d[c] > -INFINITY ? vmath::exp(beta * gap) : 0;
-        weight += e;
-        mean += e * gap;
-        square += e * gap * gap;
-      }
-      mean /= weight;
-      first[std::size_t(r)] = mean - g.at_label(r);
-      second[std::size_t(r)] = square / weight - mean * mean;
+// E_p d - d_y and Var_p d; few classes: by one thread
+struct SlopeRow {
+  const double *gaps, *label;
+  Index C;
+  double beta;
+  double *first, *second;
+  HD void operator()(Index r) const {
+    const double* d = gaps + r * C;
+    double weight = 0, mean = 0, square = 0;
+    for (Index c = 0; c < C; ++c) {
+      const double gap = d[c] > -INFINITY ? d[c] : 0, e = d[c] > -INFINITY ? vmath::exp(beta * gap) : 0;
+      weight += e, mean += e * gap, square += e * gap * gap;
     }
-  });
-  const auto average = [&](const std::vector<double>& v) {
-    return block_sum<double>(g.N, [&](Index r) { return v[std::size_t(r)]; }) / double(g.N);
-  };
-  return {average(first), average(second)};
+    mean /= weight;
+    first[r] = mean - label[r], second[r] = square / weight - mean * mean;
+  }
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const double *d = gaps + r * C, b = beta;
+    const auto gap = [=](Index c) { return d[c] > -INFINITY ? d[c] : 0.0; };
+    const auto e = [=](Index c) { return d[c] > -INFINITY ? vmath::exp(b * d[c]) : 0.0; };
+    const double weight = team.template sum<double>(C, e);
+    const double mean = team.template sum<double>(C, [=](Index c) { return e(c) * gap(c); }) / weight;
+    const double square = team.template sum<double>(C, [=](Index c) { return e(c) * gap(c) * gap(c); }) / weight;
+    if (team.leads()) first[r] = mean - label[r], second[r] = square - mean * mean;
+  }
+};
+struct RowSum {
+  const double* x;
+  Index N;
+  double* y;
+  template <class Team> HD void operator()(Index r, Team team) const {
+    const double* row = x + r * N;
+    const double sum = team.template sum<double>(N, [=](Index i) { return row[i]; });
+    if (team.leads()) y[r] = sum;
+  }
+};
+
+std::vector<double> row_sums(const Tensor& x, Index rows) {
+  Tensor y = empty({rows}, DType::f64, x.device());
+  launch_rows(x.device(), rows, x.numel() / rows, RowSum{x.data<double>(), x.numel() / rows, y.data_mut<double>()});
+  return y.to_vector();
 }
 
-// f'(infinity) = mean (max z - z_y)
-double last_slope(const Gaps& g) {
-  return block_sum<double>(g.N, [&](Index r) { return -g.at_label(r); });
+Slope slope(const Gaps& g, double beta) {
+  Tensor both = empty({2, g.N}, DType::f64, g.d.device());
+  double* to = both.data_mut<double>();
+  const SlopeRow row{g.d.data<double>(), g.label.data<double>(), g.C, beta, to, to + g.N};
+  g.C < 32 ? launch(g.d.device(), g.N, row) : launch_rows(g.d.device(), g.N, g.C, row);
+  const std::vector<double> sums = row_sums(both, 2);
+  return {sums[0] / double(g.N), sums[1] / double(g.N)};
 }
+
+// f'(infinity) = mean (max z - z_y), but for its sign and N
+double last_slope(const Gaps& g) { return row_sums(g.label, 1)[0]; }
 
 // ---- as the derivation starts: f' on the ops, its sign by bisection
 
 double definition_slope(const Gaps& g, double beta) {
-  double sum = 0;
-  for (Index r = 0; r < g.N; ++r) {
-    const Tensor z = tensor(std::vector<double>(g.row(r), g.row(r) + g.C), DType::f64);
-    const Tensor p = softmax(beta * z);
-    sum += gradus::sum(p * masked_fill(z, equal(p, zeros({}, DType::f64)), 0)).item() - g.at_label(r);
-  }
-  return sum;
+  const Tensor p = softmax(beta * g.d);
+  return sum(p * masked_fill(g.d, equal(p, zeros({}, DType::f64, p.device())), 0)).item() - sum(g.label).item();
 }
 
 double bisected(const Gaps& g) {
@@ -134,7 +200,7 @@ Tensor optimal_temperature(const Tensor& logits, const Tensor& labels, Form form
       T = g.scale / (form == Form::definition ? bisected(g) : newton(g));
     }
   }
-  return full({}, T, logits.dtype());
+  return full({}, T, logits.dtype(), logits.device());
 }
 
 // ---- for the table of losses

@@ -17,7 +17,7 @@ Tensor definition_of_logits(const Tensor& x, const Tensor& y, const Tensor& pos_
 
 // y log q, where 0 log 0 = 0
 Tensor times_log(const Tensor& y, const Tensor& q) {
-  const Tensor zero = zeros({}, q.dtype());
+  const Tensor zero = zeros({}, q.dtype(), q.device());
   return y * log(masked_fill(q, logical_and(equal(y, zero), equal(q, zero)), 1));
 }
 

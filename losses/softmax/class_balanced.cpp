@@ -4,14 +4,42 @@
 
 #include "losses/softmax/cross_entropy.h"
 #include "losses/softmax/log_pt.h"
+#include "ops/elementwise.h"
 
 namespace gradus {
 namespace {
 
-// As the derivation starts, n > 0.
-double weight_definition(double n, double beta) { return beta == 1 ? 1 / n : (1 - beta) / (1 - std::pow(beta, n)); }
-// As it ends.
-double weight_closed(double n, double beta) { return beta == 1 ? 1 / n : (1 - beta) / -std::expm1(n * std::log(beta)); }
+// w_c = (1 - beta) / (1 - beta^n), and 0 for n = 0. As the derivation starts:
+struct DefinedWeight {
+  double beta;
+  HD double of(double n) const { return n == 0 ? 0 : beta == 1 ? 1 / n : (1 - beta) / (1 - std::pow(beta, n)); }
+};
+// As it ends:
+struct ClosedWeight {
+  double beta;
+  HD double of(double n) const { return n == 0 ? 0 : beta == 1 ? 1 / n : (1 - beta) / -std::expm1(n * std::log(beta)); }
+};
+
+// One team for all classes.
+template <class Weight> struct ScaledWeights {
+  Weight weight;
+  const double* n;
+  Index classes;
+  bool normalise;
+  double* w;
+  template <class Team> HD void operator()(Index, Team team) const {
+    const Weight f = weight;
+    const double *counts = n, total = team.template sum<double>(classes, [=](Index c) { return f.of(counts[c]); });
+    const double scale = normalise && total > 0 ? double(classes) / total : 1;
+    double* to = w;
+    team.each(classes, [=](Index c) { to[c] = scale * f.of(counts[c]); });
+  }
+};
+
+struct NotACount {
+  const double* n;
+  HD bool operator()(Index c) const { return !(n[c] >= 0 && n[c] < vmath::infinity<double>); }
+};
 
 void check_beta(std::string_view op, double beta) {
   if (!(beta >= 0 && beta <= 1)) fail(op, "beta must lie in [0,1], got " + std::to_string(beta));
@@ -19,38 +47,44 @@ void check_beta(std::string_view op, double beta) {
 
 }  // namespace
 
-std::vector<double> checked_class_counts(std::string_view op, const Tensor& class_counts, Index C) {
+Tensor checked_class_counts(std::string_view op, const Tensor& class_counts, Index C) {
   if (!class_counts) fail(op, "class_counts is undefined");
   if (class_counts.rank() != 1 || (C >= 0 && class_counts.numel() != C)) {
     fail(op, "needs a count for each class, [" + (C < 0 ? "C" : std::to_string(C)) + "], got class_counts " +
                  class_counts.describe());
   }
-  std::vector<double> counts = class_counts.to_vector();
-  for (std::size_t c = 0; c < counts.size(); ++c) {
-    if (!(counts[c] >= 0 && std::isfinite(counts[c]))) {
-      fail(op, "class_counts must be >= 0, got " + std::to_string(counts[c]) + " at [" + std::to_string(c) + "]");
-    }
+  const Tensor counts = class_counts.detach().to(DType::f64);
+  const Index bad = find_first(counts.device(), counts.numel(), NotACount{counts.data<double>()});
+  if (bad >= 0) {
+    fail(op, "class_counts must be >= 0, got " + std::to_string(value_at(counts, bad)) + " at [" + std::to_string(bad) +
+                 "]");
   }
   return counts;
 }
 
 Tensor class_balanced_weights(const Tensor& class_counts, ClassBalancedWeightsOptions o) {
-  std::vector<double> w = checked_class_counts("class_balanced_weights", class_counts, -1);
+  const Tensor n = checked_class_counts("class_balanced_weights", class_counts, -1);
   check_beta("class_balanced_weights", o.beta);
-  double total = 0;
-  for (double& n : w) {
-    n = n == 0 ? 0 : o.form == Form::definition ? weight_definition(n, o.beta) : weight_closed(n, o.beta);
-    total += n;
+  Tensor w = empty(n.shape(), DType::f64, n.device());
+  const auto fill = [&](auto weight) {
+    launch_rows(
+        n.device(), 1, n.numel(),
+        ScaledWeights<decltype(weight)>{weight, n.data<double>(), n.numel(), o.normalise, w.data_mut<double>()});
+  };
+  if (o.form == Form::definition) {
+    fill(DefinedWeight{o.beta});
+  } else {
+    fill(ClosedWeight{o.beta});
   }
-  for (double& v : w) v *= o.normalise && total > 0 ? double(w.size()) / total : 1;
-  return tensor(w, is_floating(class_counts.dtype()) ? class_counts.dtype() : DType::f64);
+  return is_floating(class_counts.dtype()) ? w.to(class_counts.dtype()) : w;
 }
 
 Tensor class_balanced_ce(At logits, const Tensor& target, const Tensor& class_counts, ClassBalancedCeOptions o) {
   constexpr auto op = "class_balanced_ce";
   check_labelled_logits(op, logits, target, o.ignore_index);
-  checked_class_counts(op, class_counts, logits->size(1));
   check_beta(op, o.beta);
+  checked_class_counts(op, class_counts, logits->size(1));
+  check_same_device(op, logits, class_counts);
   const bool plain_mean = o.reduction == Reduction::mean && o.average == Average::plain;
   const Tensor w = class_balanced_weights(class_counts, {.beta = o.beta, .form = o.form});
   const Tensor loss = cross_entropy(logits, target,
@@ -58,7 +92,7 @@ Tensor class_balanced_ce(At logits, const Tensor& target, const Tensor& class_co
                                      .ignore_index = o.ignore_index,
                                      .reduction = plain_mean ? Reduction::none : o.reduction,
                                      .form = o.form});
-  return plain_mean ? reduce_rows(At(loss, logits.line), Reduction::mean, kept_rows(target, o.ignore_index)) : loss;
+  return plain_mean ? reduce_labelled(At(loss, logits.line), Reduction::mean, target, o.ignore_index) : loss;
 }
 
 // ---- for the table of losses

@@ -40,8 +40,8 @@ struct ClassBalancedCeOptions {
 // logits [N,C], labels int [N], class_counts [C] -> [] or [N]
 Tensor class_balanced_ce(At logits, const Tensor& target, const Tensor& class_counts, ClassBalancedCeOptions = {});
 
-// The counts as numbers; error of `op` unless they are [C] and all >= 0. C < 0: any number of classes.
-std::vector<double> checked_class_counts(std::string_view op, const Tensor& class_counts, Index C);
+// The counts as f64; error of `op` unless they are [C] and all >= 0. C < 0: any number of classes.
+Tensor checked_class_counts(std::string_view op, const Tensor& class_counts, Index C);
 
 Losses class_balanced_losses();  // class_balanced_weights, class_balanced_ce
 

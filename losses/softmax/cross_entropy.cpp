@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "losses/softmax/cross_entropy_few.h"
+#include "losses/softmax/labels.h"
 #include "ops/elementwise.h"
 #include "ops/index.h"
 #include "ops/math.h"
@@ -17,29 +18,20 @@ bool is_hard(const Tensor& target) { return !is_floating(target.dtype()); }
 
 // ---- as the derivation starts: -sum_c q_c log p_c on the tape
 
-// Labels as rows of 0 and one 1; an ignored row is all 0.
-Tensor one_hot_rows(const Tensor& labels, Index C, const CrossEntropyOptions& o, DType dtype) {
-  Tensor t = zeros({labels.numel(), C}, dtype);
-  for (Index r = 0; r < labels.numel(); ++r) {
-    const Index label = Index(value_at(labels, r));
-    if (label != o.ignore_index) set_value(t, r * C + label, 1);
-  }
-  return t;
-}
-
 Tensor definition(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& o) {
   const Index C = logits.size(1);
-  const Tensor t = is_hard(target) ? one_hot_rows(target, C, o, logits.dtype()) : target;  // [N,C]
-  Tensor z = logits, q = (1 - o.label_smoothing) * t + o.label_smoothing / double(C);      // [N,C]
+  const auto constant = [&](double v) { return full({}, v, logits.dtype(), logits.device()); };
+  const Tensor t = is_hard(target) ? label_rows(target, C, {}, o.ignore_index, logits.dtype()) : target;  // [N,C]
+  Tensor z = logits, q = (1 - o.label_smoothing) * t + o.label_smoothing / double(C);                     // [N,C]
   if (is_hard(target)) {
-    const Tensor counts = sum(t, {1}, true);  // [N,1] 0 where ignored
-    z = masked_fill(z, logical_not(counts.to(DType::u8)), 0);
-    q = q * counts;
+    const Tensor ignored = KeptLabels("cross_entropy", target, o.ignore_index).ignored;  // [N,1]
+    z = masked_fill(z, ignored, 0);
+    q = masked_fill(q, ignored, 0);
   }
   if (o.weight) q = q * o.weight;
   const Tensor log_p = log_softmax(z);  // [N,C]
-  const Tensor minus_infinity = full({}, -vmath::infinity<double>, z.dtype());
-  const Tensor zero_times_infinity = logical_and(equal(log_p, minus_infinity), equal(q, zeros({}, z.dtype())));
+  const Tensor impossible = equal(log_p, constant(-vmath::infinity<double>));
+  const Tensor zero_times_infinity = logical_and(impossible, equal(q, constant(0)));
   return -sum(q * masked_fill(log_p, zero_times_infinity, 0), {1});  // [N]
 }
 
@@ -128,6 +120,7 @@ void check_arguments(const Tensor& logits, const Tensor& target, const CrossEntr
     if (target.shape() != Shape{logits.size(0)}) {
       fail(op, "needs one label for each row: logits " + logits.describe() + ", target " + target.describe());
     }
+    check_same_device(op, logits, target);
     check_indices(op, "label", target, logits.size(1), &o.ignore_index);
   } else {
     check_same_kind(op, logits, target);
@@ -146,16 +139,6 @@ void check_arguments(const Tensor& logits, const Tensor& target, const CrossEntr
   }
 }
 
-// What the mean divides by: the weights of the labels that count, or the number of rows.
-double mean_divisor(const Tensor& target, const CrossEntropyOptions& o) {
-  if (!is_hard(target)) return double(target.size(0));
-  double total = 0;
-  for (const double t : target.to_vector()) {
-    if (Index(t) != o.ignore_index) total += o.weight ? value_at(o.weight, Index(t)) : 1;
-  }
-  return total;
-}
-
 }  // namespace
 
 Tensor cross_entropy(At logits, const Tensor& target, CrossEntropyOptions o) {
@@ -165,7 +148,8 @@ Tensor cross_entropy(At logits, const Tensor& target, CrossEntropyOptions o) {
   const Tensor rows = o.form == Form::definition
                           ? definition(logits, target, o)
                           : apply(CrossEntropy(o.ignore_index, o.label_smoothing), logits, o.weight, q);
-  return reduce_rows(At(rows, logits.line), o.reduction, mean_divisor(target, o));
+  if (is_hard(target)) return reduce_labelled(At(rows, logits.line), o.reduction, q, o.ignore_index, o.weight);
+  return reduce_rows(At(rows, logits.line), o.reduction, double(target.size(0)));
 }
 
 // ---- for the table of losses

@@ -16,9 +16,9 @@ namespace {
 
 // sum_c t_c (log t_c - log q_c), 0 log 0 = 0
 Tensor kl_of(const Tensor& t, const Tensor& log_q) {
-  const Tensor some = greater(t, zeros({}, t.dtype()));
-  const Tensor log_t = log(where(some, t, ones({}, t.dtype())));
-  return sum(t * (log_t - where(some, log_q, zeros({}, t.dtype()))), {1});  // [N]
+  const Tensor zero = zeros({}, t.dtype(), t.device()), some = greater(t, zero);
+  const Tensor log_t = log(where(some, t, ones({}, t.dtype(), t.device())));
+  return sum(t * (log_t - where(some, log_q, zero)), {1});  // [N]
 }
 
 Tensor js_of(const Tensor& t, const Tensor& p) {

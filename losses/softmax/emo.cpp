@@ -1,9 +1,8 @@
 #include "losses/softmax/emo.h"
 
-#include <algorithm>
-
 #include "losses/softmax/divergence_rows.h"
 #include "losses/softmax/emo_cost.h"
+#include "losses/softmax/labels.h"
 #include "ops/distance.h"
 #include "ops/index.h"
 #include "ops/math.h"
@@ -20,27 +19,22 @@ namespace {
 // ---- as the derivation starts
 
 // sum_i p_i c_i over rows that count; NaN in an ignored row stays there.
-Tensor definition(const Tensor& logits, const Tensor& cost, const EmoLabels& t) {
+Tensor definition(const Tensor& logits, const Tensor& cost, const KeptLabels& t) {
   const Tensor z = masked_fill(logits, t.ignored, 0);
   return sum(masked_fill(softmax(z) * cost, t.ignored, 0), {1});
 }
 
 // Row t of the C x C costs, picked by a one-hot product: what the closed form avoids.
-Tensor definition_costs(const Tensor& emb, const EmoLabels& t) {
+Tensor definition_costs(const Tensor& emb, const KeptLabels& t) {
   return matmul(one_hot(t.labels, emb.size(0), emb.dtype()), 1 - cosine_matrix(emb, emb));
 }
 
-// u8 [N,C], by sorting each row: the label and its k nearest
-Tensor definition_nearest(const Tensor& cosines, const EmoLabels& t, Index k) {
-  const Index C = cosines.size(1);
-  Tensor s = cosines.clone();
-  for (Index r = 0; r < s.size(0); ++r) set_value(s, r * C + Index(value_at(t.labels, r)), 2);
-  const Tensor order = argsort(s, 1, true);
-  Tensor mask = zeros(cosines.shape(), DType::u8);
-  for (Index r = 0; r < s.size(0); ++r) {
-    for (Index i = 0; i < std::min(C, k + 1); ++i) set_value(mask, r * C + Index(value_at(order, r * C + i)), 1);
-  }
-  return mask;
+// u8 [N,C], by sorting each row: the label and its k nearest. The order of the order is each class's rank.
+Tensor definition_nearest(const Tensor& cosines, const KeptLabels& t, Index k) {
+  Device& device = cosines.device();
+  const Tensor at_label = one_hot(t.labels, cosines.size(1), cosines.dtype()).to(DType::u8);
+  const Tensor first = where(at_label, full({}, 2, cosines.dtype(), device), cosines);
+  return less_equal(argsort(argsort(first, 1, true), 1), full({}, double(k), DType::i64, device));
 }
 
 // ---- the public functions
@@ -62,35 +56,38 @@ void check_hard(const char* op, const Tensor& logits, const Tensor& emb, const T
   if (target.shape() != Shape{logits.size(0)}) {
     fail(op, "needs one label for each row: logits " + logits.describe() + ", target " + target.describe());
   }
+  check_same_device(op, logits, target);
   check_indices(op, "label", target, logits.size(1), &ignore_index);
 }
 
 // emb: detached where it is fixed.
-Tensor hard_emo(At logits, const Tensor& emb, const EmoLabels& t, Reduction reduction, Form form) {
+Tensor hard_emo(const char* op, At logits, const Tensor& emb, const Tensor& target, const EmoOptions& o) {
+  const KeptLabels t(op, target, o.ignore_index);
   const Tensor rows =
-      form == Form::definition
+      o.form == Form::definition
           ? definition(logits, definition_costs(emb, t), t)
           : expected_cost_rows(logits, emo_costs(cosines_to_labels(emb, t.labels), t.labels), t.ignored);
-  return reduce_rows(At(rows, logits.line), reduction, t.kept);
+  return reduce_labelled(At(rows, logits.line), o.reduction, target, o.ignore_index);
 }
 
 }  // namespace
 
 Tensor emo(At logits, const Tensor& emb, const Tensor& target, EmoOptions o) {
   check_hard("emo", logits, emb, target, o.ignore_index);
-  return hard_emo(logits, emb.detach(), EmoLabels("emo", target, o.ignore_index), o.reduction, o.form);
+  return hard_emo("emo", logits, emb.detach(), target, o);
 }
 
 Tensor emo_dynamic(At logits, const Tensor& emb, const Tensor& target, EmoOptions o) {
   check_hard("emo_dynamic", logits, emb, target, o.ignore_index);
-  return hard_emo(logits, emb, EmoLabels("emo_dynamic", target, o.ignore_index), o.reduction, o.form);
+  return hard_emo("emo_dynamic", logits, emb, target, o);
 }
 
 Tensor emo_topk(At logits, const Tensor& emb, const Tensor& target, EmoTopkOptions o) {
   check_hard("emo_topk", logits, emb, target, o.ignore_index);
   if (o.k < 0) fail("emo_topk", "k must be 0 or more, got " + std::to_string(o.k));
-  const EmoLabels t("emo_topk", target, o.ignore_index);
-  const Tensor fixed = emb.detach(), cosines = cosines_to_labels(fixed, t.labels), one = ones({}, emb.dtype());
+  const KeptLabels t("emo_topk", target, o.ignore_index);
+  const Tensor fixed = emb.detach(), cosines = cosines_to_labels(fixed, t.labels),
+               one = ones({}, emb.dtype(), emb.device());
   Tensor rows;
   if (o.form == Form::definition) {
     rows = definition(logits, where(definition_nearest(cosines, t, o.k), definition_costs(fixed, t), one), t);
@@ -98,7 +95,7 @@ Tensor emo_topk(At logits, const Tensor& emb, const Tensor& target, EmoTopkOptio
     const Tensor cost = where(nearest_to_labels(cosines, t.labels, o.k), emo_costs(cosines, t.labels), one);
     rows = expected_cost_rows(logits, cost, t.ignored);
   }
-  return reduce_rows(At(rows, logits.line), o.reduction, t.kept);
+  return reduce_labelled(At(rows, logits.line), o.reduction, target, o.ignore_index);
 }
 
 Tensor emo_soft(At logits, const Tensor& emb, const Tensor& target_probs, ExpectedCostOptions o) {

@@ -1,24 +1,11 @@
 #include "losses/softmax/emo_cost.h"
 
-#include <algorithm>
-#include <numeric>
-
 #include "ops/elementwise.h"
 #include "ops/index.h"
 #include "ops/matmul.h"
 #include "ops/normalize.h"
 
 namespace gradus {
-
-EmoLabels::EmoLabels(const char* op, const Tensor& target, Index ignore_index)
-    : labels(as_index(op, target).clone()), ignored(zeros({target.numel(), 1}, DType::u8)) {
-  for (Index r = 0; r < labels.numel(); ++r) {
-    const bool skip = Index(value_at(labels, r)) == ignore_index;
-    if (skip) set_value(labels, r, 0);
-    set_value(ignored, r, skip);
-    kept += !skip;
-  }
-}
 
 namespace {
 
@@ -70,31 +57,5 @@ Tensor cosines_to_labels(const Tensor& emb, const Tensor& labels) {
 }
 
 Tensor emo_costs(const Tensor& cosines, const Tensor& labels) { return apply(EmoCost(), cosines, labels); }
-
-Tensor nearest_to_labels(const Tensor& cosines, const Tensor& labels, Index k) {
-  const Index N = cosines.size(0), C = cosines.size(1), keep = k < C ? k + 1 : C;
-  Tensor mask = zeros(cosines.shape(), DType::u8);
-  std::uint8_t* in_reach = mask.data_mut<std::uint8_t>();
-  const Index* label = labels.data<Index>();
-  dispatch_float("emo_topk", cosines.dtype(), [&]<class T>() {
-    const T* s = cosines.data<T>();
-    parallel_for(N, std::max<Index>(1, serial_below / 8 / C), [=](Index begin, Index end) {
-      std::vector<Index> order(std::size_t(C), 0);
-      for (Index r = begin; r < end; ++r) {
-        // The label goes first; of the others, the k nearest come before the rest, in any order.
-        std::iota(order.begin(), order.end(), Index(0));
-        std::swap(order[0], order[std::size_t(label[r])]);
-        const auto cosine = [row = s + r * C](Index i) { return row[i] == row[i] ? row[i] : T(-2); };
-        const auto nearer = [&](Index a, Index b) {
-          const T u = cosine(a), v = cosine(b);
-          return u > v || (u == v && a < b);
-        };
-        if (keep < C) std::nth_element(order.begin() + 1, order.begin() + keep, order.end(), nearer);
-        for (Index i = 0; i < keep; ++i) in_reach[r * C + order[std::size_t(i)]] = 1;
-      }
-    });
-  });
-  return mask;
-}
 
 }  // namespace gradus

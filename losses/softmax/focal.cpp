@@ -37,7 +37,7 @@ Tensor focal(At logits, const Tensor& target, FocalOptions o) {
   const Tensor rows = o.form == Form::definition
                           ? definition(logits, target, o)
                           : log_pt(logits, target, Focal{o.gamma}, {.weight = o.alpha, .ignore_index = o.ignore_index});
-  return reduce_rows(At(rows, logits.line), o.reduction, kept_rows(target, o.ignore_index));
+  return reduce_labelled(At(rows, logits.line), o.reduction, target, o.ignore_index);
 }
 
 // ---- for the table of losses

@@ -28,7 +28,7 @@ Tensor gce(At logits, const Tensor& target, GceOptions o) {
   if (!(o.q > 0 && o.q <= 1)) fail("gce", "q must lie in (0,1], got " + std::to_string(o.q));
   const Tensor rows = o.form == Form::definition ? definition(logits, target, o)
                                                  : log_pt(logits, target, Gce{o.q}, {.ignore_index = o.ignore_index});
-  return reduce_rows(At(rows, logits.line), o.reduction, kept_rows(target, o.ignore_index));
+  return reduce_labelled(At(rows, logits.line), o.reduction, target, o.ignore_index);
 }
 
 // ---- for the table of losses

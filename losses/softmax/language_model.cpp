@@ -18,6 +18,7 @@ Tensor mlm(At logits, const Tensor& labels, MlmOptions o) {
   if (labels.shape() != positions) {
     fail("mlm", "needs a label for each position: logits " + logits->describe() + ", labels " + labels.describe());
   }
+  check_same_device("mlm", logits, labels);
   check_indices("mlm", "label", labels, V, &o.ignore_index);
   const Tensor loss = cross_entropy(At(logits->reshape({N, V}, logits.line), logits.line), labels.reshape({N}),
                                     {.ignore_index = o.ignore_index, .reduction = o.reduction, .form = o.form});

@@ -1,6 +1,5 @@
 #include "losses/softmax/ldam.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "losses/softmax/class_balanced.h"
@@ -11,21 +10,29 @@
 namespace gradus {
 namespace {
 
-// m_c = max_m (n_min / n_c)^{1/4}, n_min the least count that is not 0; max_m where the count is 0.  [C]
-std::vector<double> margins(std::vector<double> n, double max_m) {
-  double least = vmath::infinity<double>;
-  for (const double v : n) least = v > 0 ? std::min(least, v) : least;
-  for (double& v : n) v = v > 0 ? max_m * std::pow(least / v, 0.25) : max_m;
-  return n;
+// m_c = max_m (n_min / n_c)^{1/4}, n_min the least count that is not 0; max_m where the count is 0.  One team for all.
+struct Margins {
+  const double* n;
+  Index classes;
+  double max_m;
+  double* m;
+  template <class Team> HD void operator()(Index, Team team) const {
+    const double *counts = n, most = max_m;
+    double* to = m;
+    const double least = -team.template max<double>(
+        classes, [=](Index c) { return counts[c] > 0 ? -counts[c] : -vmath::infinity<double>; });
+    team.each(classes, [=](Index c) { to[c] = counts[c] > 0 ? most * std::pow(least / counts[c], 0.25) : most; });
+  }
+};
+Tensor margins(const Tensor& n, double max_m) {
+  Tensor m = empty(n.shape(), DType::f64, n.device());
+  launch_rows(n.device(), 1, n.numel(), Margins{n.data<double>(), n.numel(), max_m, m.data_mut<double>()});
+  return m;
 }
 
 // As the derivation starts: cross entropy of the logits, each label's shifted by its margin.
-Tensor definition(const Tensor& logits, const Tensor& target, const std::vector<double>& m, const LdamOptions& o) {
-  Tensor shift = zeros(logits.shape(), logits.dtype());  // [N,C] m_t e_t
-  for (Index r = 0; r < logits.size(0); ++r) {
-    const Index t = Index(value_at(target, r));
-    if (t != o.ignore_index) set_value(shift, r * logits.size(1) + t, m[std::size_t(t)]);
-  }
+Tensor definition(const Tensor& logits, const Tensor& target, const Tensor& margin, const LdamOptions& o) {
+  const Tensor shift = label_rows(target, logits.size(1), margin, o.ignore_index, logits.dtype());  // [N,C] m_t e_t
   return cross_entropy(
       o.s * (logits - shift), target,
       {.weight = o.weight, .ignore_index = o.ignore_index, .reduction = o.reduction, .form = Form::definition});
@@ -46,12 +53,13 @@ Tensor ldam(At logits, const Tensor& target, const Tensor& class_counts, LdamOpt
   check_class_vector("ldam", "weight", o.weight, logits);
   if (!(o.max_m >= 0 && std::isfinite(o.max_m))) fail("ldam", "max_m must be >= 0, got " + std::to_string(o.max_m));
   if (!(o.s > 0 && std::isfinite(o.s))) fail("ldam", "s must be > 0, got " + std::to_string(o.s));
-  const std::vector<double> m = margins(checked_class_counts("ldam", class_counts, logits->size(1)), o.max_m);
+  const Tensor counts = checked_class_counts("ldam", class_counts, logits->size(1));
+  check_same_device("ldam", logits, class_counts);
+  const Tensor m = margins(counts, o.max_m).to(logits->dtype());
   if (o.form == Form::definition) return definition(logits, target, m, o);
   const Tensor rows =
-      log_pt(logits, target, Ldam{},
-             {.weight = o.weight, .margin = tensor(m, logits->dtype()), .ignore_index = o.ignore_index, .scale = o.s});
-  return reduce_rows(At(rows, logits.line), o.reduction, kept_rows(target, o.ignore_index, o.weight));
+      log_pt(logits, target, Ldam{}, {.weight = o.weight, .margin = m, .ignore_index = o.ignore_index, .scale = o.s});
+  return reduce_labelled(At(rows, logits.line), o.reduction, target, o.ignore_index, o.weight);
 }
 
 // ---- for the table of losses

@@ -8,54 +8,11 @@
 
 namespace gradus {
 
-void check_labelled_logits(std::string_view op, const Tensor& logits, const Tensor& target, Index ignore_index) {
-  if (!logits || !target) fail(op, "needs logits and a target; one of them is undefined");
-  if (logits.rank() != 2 || logits.size(1) == 0) {
-    fail(op, "needs logits [N,C] with C >= 1, got " + logits.describe() +
-                 "; classes are the last axis, use reshape({-1, C})");
-  }
-  if (target.shape() != Shape{logits.size(0)}) {
-    fail(op, "needs one label for each row: logits " + logits.describe() + ", target " + target.describe());
-  }
-  check_indices(op, "label", target, logits.size(1), &ignore_index);
-}
-
-void check_class_vector(std::string_view op, std::string_view what, const Tensor& vector, const Tensor& logits) {
-  if (!vector) return;
-  if (vector.shape() != Shape{logits.size(1)}) {
-    fail(op, "needs " + std::string(what) + " with a number for each class, [" + std::to_string(logits.size(1)) +
-                 "], got " + vector.describe());
-  }
-  check_same_kind(op, logits, vector);
-}
-
-double kept_rows(const Tensor& target, Index ignore_index, const Tensor& weight) {
-  double total = 0;
-  for (const double t : target.to_vector()) {
-    if (Index(t) != ignore_index) total += weight ? value_at(weight, Index(t)) : 1;
-  }
-  return total;
-}
-
-Tensor label_weights(const Tensor& target, const Tensor& weight, Index ignore_index, DType dtype) {
-  Tensor w = zeros(target.shape(), dtype);
-  for (Index r = 0; r < target.numel(); ++r) {
-    const Index t = Index(value_at(target, r));
-    if (t != ignore_index) set_value(w, r, weight ? value_at(weight, t) : 1);
-  }
-  return w;
-}
-
 Tensor log_pt_definition(At logits, const Tensor& target, Index ignore_index) {
+  const KeptLabels t("log_pt", target, ignore_index);
+  const Tensor log_p = log_softmax(masked_fill(logits, t.ignored, 0));  // [N,C]
   const Index N = logits->size(0);
-  Tensor ignored = zeros({N, 1}, DType::u8), t = target.to(DType::i64).clone();
-  for (Index r = 0; r < N; ++r) {
-    if (Index(value_at(target, r)) != ignore_index) continue;
-    set_value(ignored, r, 1);
-    set_value(t, r, 0);
-  }
-  const Tensor log_p = log_softmax(masked_fill(logits, ignored, 0));  // [N,C]
-  return gather(log_p, 1, t.reshape({N, 1})).reshape({N});
+  return gather(log_p, 1, t.labels.reshape({N, 1})).reshape({N});
 }
 
 std::vector<LossSample> labelled_samples(Rng& rng, const std::vector<Variant>& variants) {

@@ -18,6 +18,7 @@
 //   Tensor rows = log_pt(logits, target, Nll{}, {.weight = w});      // [N]
 #pragma once
 #include "losses/loss.h"
+#include "losses/softmax/labels.h"
 #include "losses/softmax/partition.h"
 #include "ops/elementwise.h"
 #include "ops/index.h"
@@ -30,14 +31,6 @@ struct LogPtOptions {
   double scale = 1;  // > 0; with margins only
 };
 
-// Errors of `op`: logits that are not [N,C], a target that is not one label for each row; a vector that is not [C].
-void check_labelled_logits(std::string_view op, const Tensor& logits, const Tensor& target, Index ignore_index);
-void check_class_vector(std::string_view op, std::string_view what, const Tensor& vector, const Tensor& logits);
-
-// How many labels are not ignored, or their weights' sum.
-double kept_rows(const Tensor& target, Index ignore_index, const Tensor& weight = {});
-// w_t for each label, 0 where ignored; w = 1 when undefined.  [N]
-Tensor label_weights(const Tensor& target, const Tensor& weight, Index ignore_index, DType dtype);
 // log p_t on the tape. Ignored rows give log 1/C, whatever their logits.  [N,C], [N] -> [N]
 Tensor log_pt_definition(At logits, const Tensor& target, Index ignore_index);
 

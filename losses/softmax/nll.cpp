@@ -1,6 +1,8 @@
 #include "losses/softmax/nll.h"
 
-#include "losses/softmax/log_pt.h"
+#include "losses/softmax/labels.h"
+#include "ops/elementwise.h"
+#include "ops/index.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
 #include "ops/select.h"
@@ -11,23 +13,10 @@ namespace {
 
 // As the derivation starts: -sum_c w_t [c = t] log p_c, w_t = 0 where ignored; 0 times anything is 0.  [N]
 Tensor definition(const Tensor& log_p, const Tensor& target, const NllOptions& o) {
-  const Index N = log_p.size(0), C = log_p.size(1);
-  const Tensor w = label_weights(target, o.weight, o.ignore_index, log_p.dtype());
-  Tensor q = zeros({N, C}, log_p.dtype());
-  for (Index r = 0; r < N; ++r) {
-    if (value_at(w, r) != 0) set_value(q, r * C + Index(value_at(target, r)), value_at(w, r));
-  }
-  const Tensor unused = equal(q, zeros({}, q.dtype()));
+  const Tensor q = label_rows(target, log_p.size(1), o.weight, o.ignore_index, log_p.dtype());  // [N,C]
+  const Tensor unused = equal(q, zeros({}, q.dtype(), q.device()));
   return -sum(q * masked_fill(log_p, unused, 0), {1});
 }
-
-// Row r's weight, 0 where it is left out.
-template <class T> struct RowWeight {
-  const Index* label;  // [N]
-  const T* weight;     // [C] or null
-  Index ignore;
-  HD T operator()(Index r) const { return label[r] == ignore ? T(0) : weight ? weight[label[r]] : T(1); }
-};
 
 // L_r = -w_r log_p[r, t_r]
 template <class T> struct PickLabel {
@@ -84,7 +73,7 @@ Tensor nll(At log_probs, const Tensor& target, NllOptions o) {
   const Tensor rows = o.form == Form::definition
                           ? definition(log_probs, target, o)
                           : apply(Nll(o.ignore_index), log_probs, o.weight, as_index("nll", target));
-  return reduce_rows(At(rows, log_probs.line), o.reduction, kept_rows(target, o.ignore_index, o.weight));
+  return reduce_labelled(At(rows, log_probs.line), o.reduction, target, o.ignore_index, o.weight);
 }
 
 // ---- for the table of losses

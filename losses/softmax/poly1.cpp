@@ -29,7 +29,7 @@ Tensor poly1(At logits, const Tensor& target, Poly1Options o) {
   const Tensor rows = o.form == Form::definition
                           ? definition(logits, target, o)
                           : log_pt(logits, target, Poly1{o.epsilon}, {.ignore_index = o.ignore_index});
-  return reduce_rows(At(rows, logits.line), o.reduction, kept_rows(target, o.ignore_index));
+  return reduce_labelled(At(rows, logits.line), o.reduction, target, o.ignore_index);
 }
 
 // ---- for the table of losses

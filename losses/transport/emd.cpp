@@ -14,7 +14,7 @@ namespace {
 
 using Numbers = std::vector<double>;
 
-// The masses as doubles, b scaled to the total of a.
+// Read on the CPU: the masses and costs as doubles, b scaled to the total of a.
 struct Problem {
   std::size_t n, m;
   Numbers a, b, cost;
@@ -135,7 +135,8 @@ class ShortestPaths {
 
 Tensor best_plan(const Tensor& a, const Tensor& b, const Tensor& cost, Form form) {
   const Problem p(a, b, cost);
-  return tensor(form == Form::definition ? plan_by_simplex(p) : ShortestPaths(p).plan, cost.shape(), cost.dtype());
+  return tensor(form == Form::definition ? plan_by_simplex(p) : ShortestPaths(p).plan, cost.shape(), cost.dtype(),
+                cost.device());
 }
 
 // y = <P, C>, P the best plan
@@ -147,13 +148,13 @@ struct Emd final : Op {
   Tensor forward(In in) override {
     const Problem p(in[0], in[1], in[2]);
     const Numbers P = ShortestPaths(p).plan;
-    plan = tensor(P, in[2].shape(), in[2].dtype());
+    plan = tensor(P, in[2].shape(), in[2].dtype(), in[2].device());
     double total = 0;
     for (std::size_t i = 0; i < P.size(); ++i) total += P[i] * p.cost[i];
-    return scalar(total, in[2].dtype());
+    return scalar(total, in[2].dtype(), in[2].device());
   }
   void backward(const Tensor& dy, In, const Tensor&, Out dx) override {
-    if (dx.wants(2)) dx.add(2, plan * dy.item());
+    if (dx.wants(2)) dx.add(2, plan * dy);
   }
 };
 

@@ -14,6 +14,7 @@
 // Promises. Exact but for rounding of f64, for f32 inputs too. A mass of 0 moves nothing. C + x 1^T + 1 y^T changes L by
 //   a.x + b.y and leaves P. Totals that differ by more than 1e-5 of them are an error that names both; less is taken for
 //   rounding, and b is scaled. No mass at all: L = 0. Masses carry no gradient.
+//   Reads masses and costs on the CPU and solves there, whatever the device; the plan goes back to it for the gradient.
 // Elsewhere. POT ot.emd2: same value and gradient in C. mlpack's EMD is something else.
 #pragma once
 #include "losses/loss.h"

@@ -1,7 +1,5 @@
 #include "losses/transport/ot_soft.h"
 
-#include <cmath>
-
 #include "losses/transport/problem.h"
 #include "ops/elementwise.h"
 #include "ops/reduce.h"
@@ -22,9 +20,8 @@ Tensor ot_soft(At logits, const Tensor& target_probs, const Tensor& cost, OtSoft
     fail(op, "needs logits [N,C], target_probs [N,C] and cost [C,C] with C >= 1, got " + logits->describe() + ", " +
                  target_probs.describe() + ", " + cost.describe());
   }
-  check_masses(op, "target_probs", target_probs, logits->size(1), 1);
-  Tensor log_t = empty(target_probs.shape(), target_probs.dtype());
-  for (Index i = 0; i < log_t.numel(); ++i) set_value(log_t, i, std::log(value_at(target_probs, i)));
+  check_masses(op, "target_probs", target_probs, logits->size(1), full({1}, 1, DType::f64, logits->device()));
+  const Tensor log_t = log_masses(target_probs, target_probs.dtype());
   const Tensor log_p = log_softmax(logits);  // [N,C]
   const Tensor rows =
       sinkhorn_rows(At(log_p, logits.line), log_t, cost,

@@ -5,6 +5,7 @@
 
 #include "losses/transport/problem.h"
 #include "losses/transport/sinkhorn_core.h"
+#include "losses/transport/sinkhorn_device.h"
 #include "ops/elementwise.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
@@ -23,7 +24,7 @@ struct Potentials {
 
 Potentials definition(const Tensor& log_a, const Tensor& log_b, const Tensor& cost, const SinkhornOptions& o) {
   const Index n = cost.size(0), m = cost.size(1);
-  Potentials at{zeros({n, 1}, cost.dtype()), zeros({m}, cost.dtype()), cost / o.epsilon};
+  Potentials at{zeros({n, 1}, cost.dtype(), cost.device()), zeros({m}, cost.dtype(), cost.device()), cost / o.epsilon};
   const auto row_step = [&] { at.phi = log_a.reshape({n, 1}) - logsumexp(at.gamma - at.s, 1, true); };
   const auto column_step = [&] { at.gamma = log_b - logsumexp(at.phi - at.s, 0); };
   for (Index k = 0; k < o.iterations; ++k) {
@@ -34,12 +35,7 @@ Potentials definition(const Tensor& log_a, const Tensor& log_b, const Tensor& co
   return at;
 }
 
-// log x as a constant; log 0 = -inf is meant
-Tensor log_of(const Tensor& mass) {
-  Tensor y = empty(mass.shape(), mass.dtype());
-  for (Index i = 0; i < mass.numel(); ++i) set_value(y, i, std::log(value_at(mass, i)));
-  return y;
-}
+Tensor log_of(const Tensor& mass) { return log_masses(mass, mass.dtype()); }
 
 // ---- as the derivation ends: one node for all iterations of all problems
 
@@ -48,6 +44,7 @@ Tensor log_of(const Tensor& mass) {
 struct Sinkhorn final : Op {
   SinkhornOptions o;
   std::vector<double, PoolAllocator<double>> history;  // [N][iterations][n + m] potentials in units of epsilon
+  Tensor set;                                          // the same on a GPU
   explicit Sinkhorn(const SinkhornOptions& options) : o(options) {}
   const char* name() const override { return "sinkhorn"; }
 
@@ -86,7 +83,17 @@ struct Sinkhorn final : Op {
     }
   };
 
+  SinkhornOnDevice on_device(In in) const {
+    return {in[0], in[1], in[2].detach(), o.epsilon, o.first == First::column};
+  }
+
   Tensor forward(In in) override {
+    if (!in[2].device().is_cpu()) {
+      const SinkhornOnDevice solver = on_device(in);
+      set = solver.room(o.iterations);
+      for (Index k = 0; k < o.iterations; ++k) solver.iterate(set, k);
+      return solver.price(set, o.iterations - 1).to(in[2].dtype());
+    }
     const Problems problems(in, o);
     const Index n = problems.n, m = problems.m, K = o.iterations;
     history.resize(std::size_t(problems.N * K * (n + m)));
@@ -105,14 +112,15 @@ struct Sinkhorn final : Op {
         });
       }
     });
-    return tensor(price, {problems.N}, in[2].dtype());
+    return tensor(price, {problems.N}, in[2].dtype(), in[2].device());
   }
 
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
+    if (!in[2].device().is_cpu()) return on_device(in).back(set, dy, dx);
     const Problems problems(in, o);
     const Index n = problems.n, m = problems.m, N = problems.N, stride = o.iterations * (n + m);
     const Numbers upstream = dy.to_vector();
-    const auto sums = [&](int i) { return dx.wants(i) ? zeros(in[i].shape(), DType::f64) : Tensor(); };
+    const auto sums = [&](int i) { return dx.wants(i) ? zeros(in[i].shape(), DType::f64, in[i].device()) : Tensor(); };
     Tensor gradients[3] = {sums(0), sums(1), sums(2)};  // in f64: C's is a sum over all problems
     double* to[3] = {};
     for (int i = 0; i < 3; ++i) to[i] = gradients[i] ? gradients[i].data_mut<double>() : nullptr;
@@ -131,6 +139,11 @@ struct Sinkhorn final : Op {
   }
 };
 
+// One problem, of masses.
+SinkhornOnDevice on_device(const Tensor& a, const Tensor& b, const Tensor& cost, const SinkhornOptions& o) {
+  return {log_masses(a, DType::f64), log_masses(b, DType::f64), cost.detach(), o.epsilon, o.first == First::column};
+}
+
 // y = <P, C> + eps sum P log(P / (a b^T)) = eps (sum_i (P 1)_i (phi_i - log a_i) + sum_j (P^T 1)_j (gamma_j - log b_j))
 // dy/dC = P
 struct SinkhornRegularised final : Op {
@@ -141,6 +154,12 @@ struct SinkhornRegularised final : Op {
   Keep keep() const override { return Keep::nothing; }
 
   Tensor forward(In in) override {
+    if (!in[2].device().is_cpu()) {
+      const SinkhornOnDevice solver = on_device(in[0], in[1], in[2], o);
+      const Tensor set = solver.run(o.iterations);
+      plan = solver.plan(set, 0, in[2].dtype());
+      return solver.regularised(set, 0).to(in[2].dtype()).untaped_view({});
+    }
     SinkhornSolver solved(in[0], in[1], in[2], o.epsilon, o.first == First::column);
     for (Index k = 0; k < o.iterations; ++k) solved.run.iterate();
     const Numbers P = solved.plan();
@@ -151,11 +170,11 @@ struct SinkhornRegularised final : Op {
     };
     add(sums.rows, solved.run.phi(), solved.log_a);
     add(sums.columns, solved.run.gamma(), solved.log_b);
-    plan = tensor(P, in[2].shape(), in[2].dtype());
-    return scalar(o.epsilon * value, in[2].dtype());
+    plan = tensor(P, in[2].shape(), in[2].dtype(), in[2].device());
+    return scalar(o.epsilon * value, in[2].dtype(), in[2].device());
   }
   void backward(const Tensor& dy, In, const Tensor&, Out dx) override {
-    if (dx.wants(2)) dx.add(2, plan * dy.item());
+    if (dx.wants(2)) dx.add(2, plan * dy);
   }
 };
 
@@ -189,7 +208,7 @@ Tensor sinkhorn(const Tensor& a, const Tensor& b, At cost, SinkhornOptions o) {
   if (has_no_mass(a)) return 0.0 * sum(cost);
   if (o.form == Form::definition) return sum(definition(log_of(a), log_of(b), cost, o).plan() * cost);
   // One problem: the masses' logarithms in f64 would be lost in an f32 tensor, and need not be one.
-  const Tensor log_a = log_of(a.detach().to(DType::f64)), log_b = log_of(b.detach().to(DType::f64));
+  const Tensor log_a = log_masses(a, DType::f64), log_b = log_masses(b, DType::f64);
   const Index n = a.numel(), m = b.numel();
   return apply(Sinkhorn(o), At(log_a.untaped_view({1, n}), cost.line), log_b.untaped_view({1, m}), cost.tensor)
       .reshape(Shape{}, cost.line);
@@ -198,11 +217,15 @@ Tensor sinkhorn(const Tensor& a, const Tensor& b, At cost, SinkhornOptions o) {
 Tensor sinkhorn_plan(const Tensor& a, const Tensor& b, At cost, SinkhornOptions o) {
   check_sinkhorn_options("sinkhorn_plan", o.epsilon, o.iterations);
   check_transport("sinkhorn_plan", a, b, cost);
-  if (has_no_mass(a)) return zeros(cost->shape(), cost->dtype());
+  if (has_no_mass(a)) return zeros(cost->shape(), cost->dtype(), cost->device());
   if (o.form == Form::definition) return definition(log_of(a), log_of(b), cost->detach(), o).plan();
+  if (!cost->device().is_cpu()) {
+    const SinkhornOnDevice solver = on_device(a, b, cost, o);
+    return solver.plan(solver.run(o.iterations), 0, cost->dtype());
+  }
   SinkhornSolver solved(a, b, cost, o.epsilon, o.first == First::column);
   for (Index k = 0; k < o.iterations; ++k) solved.run.iterate();
-  return tensor(solved.plan(), cost->shape(), cost->dtype());
+  return tensor(solved.plan(), cost->shape(), cost->dtype(), cost->device());
 }
 
 Tensor sinkhorn_regularised(const Tensor& a, const Tensor& b, At cost, SinkhornOptions o) {
@@ -212,7 +235,7 @@ Tensor sinkhorn_regularised(const Tensor& a, const Tensor& b, At cost, SinkhornO
   if (o.form == Form::closed) return apply(SinkhornRegularised(o), At(a.detach(), cost.line), b.detach(), cost.tensor);
   const Potentials at = definition(log_of(a), log_of(b), cost, o);
   const Tensor P = at.plan(), product = a.detach().reshape({a.numel(), 1}) * b.detach();  // [n,m]
-  const Tensor none = equal(product, zeros({}, product.dtype()));                         // 0 log 0 = 0
+  const Tensor none = equal(product, zeros({}, product.dtype(), product.device()));       // 0 log 0 = 0
   const Tensor ratio = masked_fill(P, none, 1) / masked_fill(product, none, 1);
   return sum(P * cost) + o.epsilon * sum(P * log(ratio));
 }

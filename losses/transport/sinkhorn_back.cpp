@@ -38,10 +38,10 @@ template <class T> struct WayBack {
   bool columns_known = false;                  // sums[1] = K^T weight[0]
 
   WayBack(const SinkhornProblem<T>& problem, Index iterations, double upstream, double* to, Pair& last)
-      : p(problem), dy(upstream), dC(to), kernel(empty({p.n, p.m}, dtype_of<T>)) {
+      : p(problem), dy(upstream), dC(to), kernel(empty({p.n, p.m}, dtype_of<T>, Device::cpu())) {
     if (dC) {
       const Index most = std::min(most_ranks, 2 * iterations);
-      x = empty({most, p.n}, dtype_of<T>), y = empty({most, p.m}, dtype_of<T>);
+      x = empty({most, p.n}, dtype_of<T>, Device::cpu()), y = empty({most, p.m}, dtype_of<T>, Device::cpu());
     }
     for (const int side : {0, 1}) {
       const std::size_t n = at(p.size(side));
@@ -85,7 +85,7 @@ template <class T> struct WayBack {
 
   void flush() {
     if (dC && (ranks > 0 || at_end)) {
-      Tensor product = zeros({}, dtype_of<T>);
+      Tensor product;
       if (ranks > 0) {
         product = matmul(x.untaped_view({ranks, p.n}), y.untaped_view({ranks, p.m}), {.transpose_a = true});  // [n,m]
       }

@@ -104,7 +104,7 @@ template <class T> bool SinkhornRun<T>::fast_step(int side) {
 //   potential = log mass - top - log sum     base = log mass - top     K = mass e^{other - s - top}
 template <class T> void SinkhornRun<T>::log_step(int side) {
   Side &own = sides_[side], &other = sides_[1 - side];
-  if (!kernel_) kernel_ = empty({p_.n, p_.m}, dtype_of<T>);
+  if (!kernel_) kernel_ = empty({p_.n, p_.m}, dtype_of<T>, Device::cpu());
   T* K = kernel_.data_mut<T>();
   if (side == 0) {
     log_rows(other.potential.data(), K);
@@ -226,8 +226,6 @@ void check_sinkhorn_options(const char* op, double epsilon, Index iterations) {
   if (!(epsilon > 0 && std::isfinite(epsilon))) fail(op, "epsilon must be > 0, got " + std::to_string(epsilon));
   if (iterations < 1) fail(op, "iterations must be >= 1, got " + std::to_string(iterations));
 }
-
-bool has_no_mass(const Tensor& a) { return total_of(a.to_vector()) == 0; }
 
 SinkhornSolver::SinkhornSolver(const Tensor& a, const Tensor& b, const Tensor& costs, double epsilon, int first)
     : cost(costs.detach().to(DType::f64)),

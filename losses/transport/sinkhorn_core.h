@@ -1,4 +1,4 @@
-// Sinkhorn's iterations and the way back through them, for one problem, on plain numbers.
+// Sinkhorn's iterations and the way back through them, for one problem, on plain numbers. On a GPU: sinkhorn_device.h.
 //
 // In units of epsilon, s = C / epsilon and the potentials are phi = f / epsilon, gamma = g / epsilon:
 //   row step     phi_i = log a_i - log sum_j e^{gamma_j - s_ij}       column step: the same with a, i and b, j swapped
@@ -85,7 +85,6 @@ void sinkhorn_back(const SinkhornProblem<T>& p, Index iterations, const double* 
 
 void add_numbers(Tensor& sum, const double* x);  // sum += x, rounded to the type of sum
 void check_sinkhorn_options(const char* op, double epsilon, Index iterations);
-bool has_no_mass(const Tensor& a);
 
 // In f64 whatever the type of the tensors.
 struct SinkhornSolver {

@@ -4,6 +4,8 @@
 #include "losses/transport/problem.h"
 #include "losses/transport/sinkhorn.h"
 #include "losses/transport/sinkhorn_core.h"
+#include "losses/transport/sinkhorn_device.h"
+#include "losses/transport/sinkhorn_fit.h"
 #include "ops/arithmetic.h"
 #include "ops/elementwise.h"
 #include "ops/reduce.h"
@@ -63,15 +65,71 @@ struct Fit {
   }
 };
 
+// ---- on a GPU: errors are read back once for `glance` iterations, and that of them is taken which stopped
+
+// sum_i mass_i |e^{old - new} - 1|: before a row step moves phi_i, e^{old - new} is its row sum over a_i
+struct MarginalError {
+  const double *mass, *old, *now;
+  Index n;
+  double* error;
+  template <class Team> HD void operator()(Index, Team team) const {
+    const double *a = mass, *before = old, *after = now;
+    const double sum = team.template sum<double>(
+        n, [=](Index i) { return a[i] > 0 ? a[i] * std::abs(vmath::expm1(before[i] - after[i])) : 0.0; });
+    if (team.leads()) *error = sum;
+  }
+};
+
+struct Converged {
+  Tensor set;  // glance iterations' potentials
+  Index slot;  // the one
+};
+
+Converged converge(const SinkhornOnDevice& solver, const Tensor& a, const SinkhornImplicitOptions& o) {
+  constexpr Index glance = 16;
+  const Index n = a.numel();
+  const Tensor mass = a.detach().to(DType::f64);
+  const double total = row_totals(a, n).item();
+  Tensor errors = zeros({glance}, DType::f64, a.device());
+  Converged at{solver.room(glance), 0};
+  const Index places = at.set.size(2);
+  for (Index k = 0; k < o.iterations; ++k) {
+    at.slot = k % glance;
+    solver.iterate(at.set, k);
+    if (k > 0) {
+      const double* sets = at.set.data<double>();
+      launch_rows(a.device(), 1, n,
+                  MarginalError{mass.data<double>(), sets + (k - 1) % glance * places, sets + at.slot * places, n,
+                                errors.data_mut<double>() + at.slot});
+    }
+    if (at.slot + 1 < glance && k + 1 < o.iterations) continue;
+    const std::vector<double> seen = errors.to_vector();
+    for (Index slot = k < glance ? 1 : 0; slot <= at.slot; ++slot) {
+      if (seen[std::size_t(slot)] <= o.tolerance * total) return {at.set, slot};
+    }
+  }
+  return at;
+}
+
 // y = <P, C>,  P the limit of the iterations
 // dy/dC_ij = P_ij (1 + (alpha_i + beta_j - C_ij) / eps)
 struct SinkhornImplicit final : Op {
   SinkhornImplicitOptions o;
   Numbers phi, gamma;
+  Converged limit;  // on a GPU
   explicit SinkhornImplicit(const SinkhornImplicitOptions& options) : o(options) {}
   const char* name() const override { return "sinkhorn_implicit"; }
 
+  SinkhornOnDevice on_device(In in) const {
+    return {log_masses(in[0], DType::f64), log_masses(in[1], DType::f64), in[2].detach(), o.epsilon, 0};
+  }
+
   Tensor forward(In in) override {
+    if (!in[2].device().is_cpu()) {
+      const SinkhornOnDevice solver = on_device(in);
+      limit = converge(solver, in[0], o);
+      return solver.price(limit.set, limit.slot).to(in[2].dtype()).untaped_view({});
+    }
     SinkhornSolver solved(in[0], in[1], in[2], o.epsilon, 0);
     // Before a row step moves phi_i, e^{old - new} is its row sum over a_i: the error costs nothing to know.
     const Numbers mass = in[0].to_vector();
@@ -88,10 +146,16 @@ struct SinkhornImplicit final : Op {
     }
     phi = solved.run.phi();
     gamma = solved.run.gamma();
-    return scalar(solved.run.price(), in[2].dtype());
+    return scalar(solved.run.price(), in[2].dtype(), in[2].device());
   }
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
     if (!dx.wants(2)) return;
+    if (!in[2].device().is_cpu()) {
+      const SinkhornOnDevice solver = on_device(in);
+      const Tensor P = solver.plan(limit.set, limit.slot, DType::f64);
+      const Tensor transposed = solver.plan(limit.set, limit.slot, DType::f64, true);
+      return add_rounded(dx.into(2), implicit_cost_gradient(P, transposed, in[2], o.epsilon, dy));
+    }
     const Numbers cost = in[2].to_vector();
     const Index n = in[2].size(0), m = in[2].size(1);
     Numbers d(cost.size()), s(cost);  // P, C / eps

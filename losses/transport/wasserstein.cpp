@@ -6,6 +6,7 @@
 
 #include "losses/transport/emd.h"
 #include "losses/transport/problem.h"
+#include "losses/transport/wasserstein_device.h"
 #include "ops/elementwise.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
@@ -16,11 +17,10 @@ namespace {
 using Numbers = std::vector<double>;
 
 // Weights in f64 with total 1; equal ones where none are given.
-Tensor unit_weights(const Tensor& w, Index n) {
-  Numbers out = w ? w.to_vector() : Numbers(std::size_t(n), 1.0);
-  const double total = total_of(out);
-  for (double& x : out) x /= total;
-  return tensor(out, {n}, DType::f64);
+Tensor unit_weights(const Tensor& w, const Tensor& points) {
+  const Index n = points.numel();
+  if (!w) return full({n}, 1 / double(n), DType::f64, points.device());
+  return w.detach().to(DType::f64) / row_totals(w, n);
 }
 
 // ---- points, as the definition says: the best plan, then its price on the tape
@@ -70,10 +70,15 @@ struct Wasserstein1d final : Op {
   bool power;
   std::vector<Pair> pairs;
   double value = 0;  // before it is rounded to f32
+  Clouds clouds;     // instead, on a GPU
   Wasserstein1d(Index order, bool keep_power) : p(order), power(keep_power) {}
   const char* name() const override { return "wasserstein_1d"; }
 
   Tensor forward(In in) override {
+    if (!in[0].device().is_cpu()) {
+      clouds = Clouds(in[0], in[1], in[2], in[3], p, power);
+      return clouds.value.to(in[0].dtype()).untaped_view({});
+    }
     const Numbers x = in[0].to_vector(), y = in[1].to_vector();
     pairs = walk(x, y, in[2].to_vector(), in[3].to_vector());
     value = 0;
@@ -82,9 +87,15 @@ struct Wasserstein1d final : Op {
       value += k.mass * (p == 1 ? d : d * d);
     }
     if (p == 2 && !power) value = std::sqrt(value);
-    return scalar(value, in[0].dtype());
+    return scalar(value, in[0].dtype(), in[0].device());
   }
   void backward(const Tensor& dy, In in, const Tensor&, Out dx) override {
+    if (!in[0].device().is_cpu()) {
+      for (const int side : {0, 1}) {
+        if (dx.wants(side)) clouds.gradient(side, dy, dx.into(side));
+      }
+      return;
+    }
     const Numbers x = in[0].to_vector(), y = in[1].to_vector();
     Numbers gx(x.size(), 0.0), gy(y.size(), 0.0);
     const double scale = dy.item() * (p == 1 ? 1.0 : power ? 2.0 : value > 0 ? 1 / value : 0.0);
@@ -93,21 +104,23 @@ struct Wasserstein1d final : Op {
       gx[k.i] += g;
       gy[k.j] -= g;
     }
-    if (dx.wants(0)) dx.add(0, tensor(gx, dx.shape(0), dx.dtype(0)));
-    if (dx.wants(1)) dx.add(1, tensor(gy, dx.shape(1), dx.dtype(1)));
+    if (dx.wants(0)) dx.add(0, tensor(gx, dx.shape(0), dx.dtype(0), dy.device()));
+    if (dx.wants(1)) dx.add(1, tensor(gy, dx.shape(1), dx.dtype(1), dy.device()));
   }
 };
 
-void check_weights(const char* what, const Tensor& w, Index n) {
+void check_weights(const char* what, const Tensor& w, const Tensor& points) {
   constexpr auto op = "wasserstein_1d";
+  const Index n = points.numel();
   if (!w) return;
+  check_same_device(op, points, w);
   if (!is_floating(w.dtype()) || w.shape() != Shape{n}) {
     fail(op,
          std::string(what) + " must hold a weight for each point, [" + std::to_string(n) + "], got " + w.describe());
   }
-  const double total = total_of(w.to_vector());
+  const Tensor total = row_totals(w, n);
   check_masses(op, what, w, n, total);
-  if (!(total > 0)) fail(op, std::string(what) + " " + w.describe() + " is 0 everywhere");
+  if (is_zero(total)) fail(op, std::string(what) + " " + w.describe() + " is 0 everywhere");
 }
 
 }  // namespace
@@ -121,9 +134,9 @@ Tensor wasserstein_1d(At x, const Tensor& y, Wasserstein1dOptions o) {
   }
   if (!is_floating(x->dtype())) fail(op, std::string("needs f32 or f64, got ") + name_of(x->dtype()));
   if (o.p != 1 && o.p != 2) fail(op, "p must be 1 or 2, got " + std::to_string(o.p));
-  check_weights("wx", o.wx, x->numel());
-  check_weights("wy", o.wy, y.numel());
-  const Tensor wx = unit_weights(o.wx, x->numel()), wy = unit_weights(o.wy, y.numel());
+  check_weights("wx", o.wx, x);
+  check_weights("wy", o.wy, y);
+  const Tensor wx = unit_weights(o.wx, x), wy = unit_weights(o.wy, y);
   if (o.form == Form::definition) return definition(x, y, wx, wy, o.p, o.power);
   return apply(Wasserstein1d(o.p, o.power), x, y, wx, wy);
 }

@@ -4,18 +4,17 @@
 
 namespace gradus {
 
-Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dropped) {
+Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dropped, Device& device) {
   std::stable_sort(spans.begin(), spans.end(),
                    [](const Span& a, const Span& b) { return a.end - a.begin > b.end - b.begin; });
-  Tensor tags = zeros({N, T}, DType::i64);
-  Index* tag = tags.data_mut<Index>();
+  std::vector<Index> tags(std::size_t(N * T), 0);
   for (const Span& s : spans) {
     if (s.batch < 0 || s.batch >= N || s.head < 0 || s.begin < 0 || s.begin > s.end || s.end >= T) {
       fail("bio_tags", "the span " + std::to_string(s.begin) + ".." + std::to_string(s.end) + " of type " +
                            std::to_string(s.head) + ", sentence " + std::to_string(s.batch) + ", does not lie in " +
                            Shape({N, T}).text());
     }
-    Index* row = tag + s.batch * T;
+    Index* row = tags.data() + s.batch * T;
     if (std::any_of(row + s.begin, row + s.end + 1, [](Index t) { return t != 0; })) {
       if (dropped) dropped->push_back(s);
       continue;
@@ -23,7 +22,7 @@ Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dr
     row[s.begin] = 1 + 2 * s.head;
     std::fill(row + s.begin + 1, row + s.end + 1, 2 + 2 * s.head);
   }
-  return tags;
+  return labels(tags, device).reshape({N, T});
 }
 
 std::vector<Span> spans_of_bio(const Tensor& tags, const Tensor& mask) {
@@ -33,11 +32,12 @@ std::vector<Span> spans_of_bio(const Tensor& tags, const Tensor& mask) {
   }
   std::vector<Span> spans;
   const Index T = tags.size(1);
+  const std::vector<double> all = tags.to_vector(), token = mask ? mask.to_vector() : std::vector<double>();
   for (Index n = 0; n < tags.size(0); ++n) {
     Index before = 0;
     for (Index t = 0; t < T; ++t) {
-      const bool kept = !mask || value_at(mask, n * T + t) != 0;
-      const Index tag = kept ? Index(value_at(tags, n * T + t)) : 0, head = (tag - 1) / 2;
+      const std::size_t at = std::size_t(n * T + t);
+      const Index tag = !mask || token[at] != 0 ? Index(all[at]) : 0, head = (tag - 1) / 2;
       if (tag > 0) {
         const bool goes_on = tag % 2 == 0 && before > 0 && (before - 1) / 2 == head;
         if (goes_on) {

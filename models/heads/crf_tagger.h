@@ -37,9 +37,10 @@ class CrfTagger final : public Module {
 };
 
 // i64 [N,T]. Longer spans are written first; one that overlaps a written span goes to `dropped`, when given.
-Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dropped = nullptr);
+Tensor bio_tags(std::vector<Span> spans, Index N, Index T, std::vector<Span>* dropped = nullptr,
+                Device& device = default_device());
 // An I that follows no B or I of its type begins a span, as seqeval's lenient mode has it; so does one after a masked
-// token. tags int [N,T], mask [N,T] or undefined
+// token. Reads the tags on the CPU. tags int [N,T], mask [N,T] or undefined
 std::vector<Span> spans_of_bio(const Tensor& tags, const Tensor& mask = {});
 
 }  // namespace gradus

@@ -40,7 +40,7 @@ class DenoisingAutoencoder final : public Module {
     parts.add("encoder", encoder), parts.add("decoder", decoder), parts.add("rng", rng);
   }
   Tensor damaged(const Tensor& x) {  // what is left is not rescaled, unlike in dropout
-    Tensor y = options.noise > 0 ? x + options.noise * randn(x.shape(), rng, x.dtype()) : x;
+    Tensor y = options.noise > 0 ? x + options.noise * randn(x.shape(), rng, x.dtype(), x.device()) : x;
     return options.drop > 0 ? dropout(y, options.drop, rng) * (1 - options.drop) : y;
   }
   Tensor operator()(At x) { return decoder(activate(encoder(x), options.activation)); }         // [N,I] -> [N,I]

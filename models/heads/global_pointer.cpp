@@ -94,7 +94,7 @@ ModulatedPointer::ModulatedPointer(Index width, Index types, Index head_width, R
       query(width, checked_width("ModulatedPointer", types, head_width, o), rng.split(), {.bias = false}),
       key(width, head_width, rng.split(), {.bias = false}),
       modulation(normal_parameter({types, head_width}, 0.5, rng)) {
-  for (Index i = 0; i < modulation.numel(); ++i) set_value(modulation, i, 1 + value_at(modulation, i));
+  add_in_place(modulation, ones(modulation.shape(), modulation.dtype(), modulation.device()));
 }
 
 void ModulatedPointer::list(Parts& parts) {

@@ -2,38 +2,51 @@
 
 #include <algorithm>
 
+#include "ops/elementwise.h"
 #include "ops/math.h"
+#include "ops/matmul.h"
 #include "ops/reduce.h"
+#include "ops/select.h"
 #include "ops/shape_ops.h"
 
 namespace gradus {
 namespace {
 
-bool is_kept(const Tensor& mask, Index n, Index T, Index t) { return !mask || value_at(mask, n * T + t) != 0; }
-
-// [N,T,T] of the type: 1 at cells i <= j <= i + window whose tokens the mask keeps
-Tensor valid_cells(Index N, Index T, const Tensor& mask, Index window, DType dtype) {
-  Tensor cells = zeros({N, T, T}, dtype);
-  for (Index n = 0; n < N; ++n) {
-    for (Index i = 0; i < T; ++i) {
-      const Index last = window < 0 ? T - 1 : std::min(T - 1, i + window);
-      for (Index j = i; j <= last; ++j) {
-        if (is_kept(mask, n, T, i) && is_kept(mask, n, T, j)) set_value(cells, (n * T + i) * T + j, 1);
-      }
-    }
+// 1 at cells i <= j <= i + window whose tokens are kept; rows of [N T]
+template <class T> struct ValidCell {
+  Index length, window;       // window < 0: any
+  const std::uint8_t* token;  // [N,T] or null
+  T* cell;
+  HD void operator()(Index row, Index j) const {
+    const Index i = row % length;
+    const std::uint8_t* kept = token ? token + row / length * length : nullptr;
+    const bool valid = i <= j && (window < 0 || j - i <= window) && (!kept || (kept[i] != 0 && kept[j] != 0));
+    cell[row * length + j] = valid ? T(1) : T(0);
   }
+};
+
+// u8 [N,T], not 0 where a token is; undefined when all are.
+Tensor tokens_of(const Tensor& mask) {
+  return mask ? not_equal(mask, full({}, 0, mask.dtype(), mask.device())) : Tensor();
+}
+
+// [N,T,T] like the scores: 1 at valid cells
+Tensor valid_cells(Index N, Index T, const Tensor& mask, Index window, const Tensor& like) {
+  Tensor cells = empty({N, T, T}, like.dtype(), like.device());
+  const Tensor token = tokens_of(mask);
+  dispatch_float("HierarchicalGlobalPointer", like.dtype(), [&]<class F>() {
+    launch_grid(like.device(), N * T, T,
+                ValidCell<F>{T, window, kept<std::uint8_t>(token), cells.template data_mut<F>()});
+  });
   return cells;
 }
 
 // [N,1,1,1]: 1 / the number of tokens kept; 1 where there is none
-Tensor one_over_length(Index N, Index T, const Tensor& mask, DType dtype) {
-  Tensor weight = ones({N, 1, 1, 1}, dtype);
-  for (Index n = 0; n < N; ++n) {
-    Index length = 0;
-    for (Index t = 0; t < T; ++t) length += is_kept(mask, n, T, t);
-    if (length > 0) set_value(weight, n, 1 / double(length));
-  }
-  return weight;
+Tensor one_over_length(Index N, Index T, const Tensor& mask, const Tensor& like) {
+  const Tensor one = ones({}, like.dtype(), like.device());
+  if (!mask) return full({N, 1, 1, 1}, T > 0 ? 1 / double(T) : 1, like.dtype(), like.device());
+  const Tensor length = sum(tokens_of(mask).to(like.dtype()), {1});  // [N]
+  return (one / maximum(length, one)).reshape({N, 1, 1, 1});
 }
 
 }  // namespace
@@ -51,8 +64,8 @@ std::vector<Tensor> HierarchicalGlobalPointer::inputs(At hidden, const Tensor& m
   check_sentences("HierarchicalGlobalPointer", hidden, mask);
   std::vector<Tensor> seen{hidden};
   const Index N = hidden->size(0), T = hidden->size(1);
-  const Tensor valid = valid_cells(N, T, mask, layers[0].options.window, hidden->dtype()).reshape({N, 1, T, T}) *
-                       one_over_length(N, T, mask, hidden->dtype());
+  const Tensor valid = valid_cells(N, T, mask, layers[0].options.window, hidden).reshape({N, 1, T, T}) *
+                       one_over_length(N, T, mask, hidden);
   for (std::size_t k = 0; k < feedback.size(); ++k) {
     const Tensor p = sigmoid(layers[k](seen.back())) * valid;                   // [N,H,T,T]
     const Tensor tokens = transpose(cat({sum(p, {3}), sum(p, {2})}, 1), 1, 2);  // [N,T,2H]
@@ -106,15 +119,13 @@ Tensor hierarchy_penalty(At outer, const Tensor& inner, const Tensor& mask) {
   }
   check_sentences("hierarchy_penalty", outer, mask);
   const Index N = outer->size(0), T = outer->size(1);
-  const Tensor valid = valid_cells(N, T, mask, -1, outer->dtype());
-  Tensor lower = zeros({T, T}, outer->dtype());
-  for (Index i = 0; i < T; ++i) {
-    for (Index j = 0; j <= i; ++j) set_value(lower, i * T + j, 1);
-  }
-  const Tensor free = -(softplus(outer) * valid);            // log(1 - sigma)
-  const Tensor around = matmul(matmul(lower, free), lower);  // sum over i' <= i and j' >= j
-  const double cells = sum(valid).item();
-  return sum(sigmoid(inner) * exp(around) * valid) * (cells > 0 ? 1 / cells : 0.0);
+  const Tensor valid = valid_cells(N, T, mask, -1, outer);
+  const Tensor place = arange(T, DType::i64, outer->device());
+  const Tensor lower = less_equal(place, place.reshape({T, 1})).to(outer->dtype());  // [T,T]
+  const Tensor free = -(softplus(outer) * valid);                                    // log(1 - sigma)
+  const Tensor around = matmul(matmul(lower, free), lower);                          // sum over i' <= i and j' >= j
+  const Tensor cells = maximum(sum(valid), ones({}, outer->dtype(), outer->device()));
+  return sum(sigmoid(inner) * exp(around) * valid) / cells;
 }
 
 }  // namespace gradus

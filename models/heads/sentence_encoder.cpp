@@ -19,9 +19,10 @@ Tensor pool(At hidden, const Tensor& mask, Pooling pooling) {
   }
   if (pooling == Pooling::cls) return slice(hidden, 1, 0, 1).reshape({N, D}, hidden.line);
   if (!mask) return pooling == Pooling::mean ? mean(hidden, {1}) : max(hidden, 1);
-  const Tensor kept = not_equal(mask, full({}, 0, mask.dtype()));           // [N,T]
-  const Tensor count = sum(kept.to(hidden->dtype()), {1}).reshape({N, 1});  // [N,1]
-  const Tensor left_out = logical_not(kept).reshape({N, T, 1}), none = equal(count, full({}, 0, count.dtype()));
+  const Tensor kept = not_equal(mask, full({}, 0, mask.dtype(), mask.device()));  // [N,T]
+  const Tensor count = sum(kept.to(hidden->dtype()), {1}).reshape({N, 1});        // [N,1]
+  const Tensor left_out = logical_not(kept).reshape({N, T, 1}),
+               none = equal(count, full({}, 0, count.dtype(), count.device()));
   if (pooling == Pooling::mean) {
     return sum(masked_fill(hidden, left_out, 0), {1}) / masked_fill(count, none, 1);  // a sentence of no token: 0 / 1
   }

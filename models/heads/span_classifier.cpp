@@ -34,16 +34,17 @@ std::vector<Span> best_spans(const Tensor& scores, Index count, const Tensor& ma
     Span span;
   };
   std::vector<Span> best;
+  const std::vector<double> score = scores.to_vector(), token = mask ? mask.to_vector() : std::vector<double>();
   for (Index n = 0; n < N; ++n) {
     std::vector<Scored> all;
-    const auto is_token = [&](Index t) { return !mask || value_at(mask, n * T + t) != 0; };
+    const auto is_token = [&](Index t) { return !mask || token[std::size_t(n * T + t)] != 0; };
     for (Index i = 0; i < T; ++i) {
       const Index last = window < 0 ? T - 1 : std::min(T - 1, i + window);
       for (Index j = i; j <= last; ++j) {
         if (!is_token(i) || !is_token(j)) continue;
         Scored top{-std::numeric_limits<double>::infinity(), {n, 0, i, j}};
         for (Index h = 0; h < H; ++h) {
-          const double s = value_at(scores, ((n * H + h) * T + i) * T + j);
+          const double s = score[std::size_t(((n * H + h) * T + i) * T + j)];
           if (s > top.score) top.score = s, top.span.head = h;
         }
         all.push_back(top);
@@ -69,17 +70,19 @@ Tensor SpanClassifier::operator()(At hidden, const std::vector<Span>& spans) {
     of_sentence.push_back(used[std::size_t(s.batch)]++);
   }
   const Index most = used.empty() ? 0 : *std::max_element(used.begin(), used.end());
-  Tensor inside = zeros({N, most, T}, hidden->dtype());
+  std::vector<double> inside(std::size_t(N * most * T), 0);
   std::vector<Index> row;
   for (std::size_t k = 0; k < std::size_t(S); ++k) {
     const Span& s = spans[k];
     row.push_back(s.batch * most + of_sentence[k]);
-    for (Index t = s.begin; t <= s.end; ++t) set_value(inside, row[k] * T + t, 1 / double(s.end - s.begin + 1));
+    std::fill_n(inside.begin() + row[k] * T + s.begin, s.end - s.begin + 1, 1 / double(s.end - s.begin + 1));
   }
-  const Tensor tokens = hidden->reshape({N * T, D}, hidden.line), means = matmul(inside, hidden);
-  return classifier(cat({index_select(tokens, 0, gradus::labels(first)), index_select(tokens, 0, gradus::labels(last)),
-                         index_select(means.reshape({N * most, D}), 0, gradus::labels(row))},
-                        1));
+  const Tensor tokens = hidden->reshape({N * T, D}, hidden.line);
+  const Tensor means = matmul(tensor(inside, {N, most, T}, hidden->dtype(), hidden->device()), hidden);
+  const auto picked = [&](const Tensor& x, const std::vector<Index>& rows) {
+    return index_select(x, 0, gradus::labels(rows, hidden->device()));
+  };
+  return classifier(cat({picked(tokens, first), picked(tokens, last), picked(means.reshape({N * most, D}), row)}, 1));
 }
 
 std::vector<Span> SpanClassifier::propose(const Tensor& hidden, const Tensor& mask) const {
@@ -101,7 +104,7 @@ Tensor SpanClassifier::loss(At hidden, const Tensor& labels, const Tensor& mask)
   std::vector<Span> spans;
   std::vector<Index> classes;
   for (const auto& [span, head] : type) spans.push_back(span), classes.push_back(head);
-  return proposal + cross_entropy((*this)(hidden, spans), gradus::labels(classes));
+  return proposal + cross_entropy((*this)(hidden, spans), gradus::labels(classes, hidden->device()));
 }
 
 std::vector<Span> SpanClassifier::spans(const Tensor& hidden, const Tensor& mask) {
@@ -109,9 +112,9 @@ std::vector<Span> SpanClassifier::spans(const Tensor& hidden, const Tensor& mask
   const std::vector<Span> chosen = propose(hidden, mask);
   std::vector<Span> found;
   if (chosen.empty()) return found;
-  const Tensor classes = argmax((*this)(hidden, chosen), 1);
+  const std::vector<double> classes = argmax((*this)(hidden, chosen), 1).to_vector();
   for (std::size_t k = 0; k < chosen.size(); ++k) {
-    const Index head = Index(value_at(classes, Index(k)));
+    const Index head = Index(classes[k]);
     if (head < pointer.types) found.push_back({chosen[k].batch, head, chosen[k].begin, chosen[k].end});
   }
   std::sort(found.begin(), found.end());

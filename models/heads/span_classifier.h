@@ -11,7 +11,7 @@
 namespace gradus {
 
 // The `count` valid spans of each sentence that score highest for any type; ties by place. `head` is the best type.
-// scores [N,H,T,T], mask [N,T] or undefined; window: end - begin, -1: any
+// scores [N,H,T,T], mask [N,T] or undefined; window: end - begin, -1: any. Reads the scores on the CPU.
 std::vector<Span> best_spans(const Tensor& scores, Index count, const Tensor& mask = {}, Index window = -1);
 
 class SpanClassifier final : public Module {

@@ -18,18 +18,21 @@ def leaf(*shape, scale=1.0):
     return (torch.randn(*shape) * scale).requires_grad_()
 
 
-def steps(loss, *leaves):
-    def one():
-        loss().backward()
-        for x in leaves:
-            x.grad = None
+class Case:
+    """A step: loss() and the gradients of its leaves, which are dropped again."""
 
-    return one
+    def __init__(self, loss, *leaves):
+        self.loss, self.leaves = loss, leaves
+
+    def __call__(self):
+        self.loss().backward()
+        for x in self.leaves:
+            x.grad = None
 
 
 def classify(f, n, c):
     x, y = leaf(n, c), torch.randint(c, (n,))
-    return steps(lambda: f(x, y), x)
+    return Case(lambda: f(x, y), x)
 
 
 def focal(x, y, gamma=2.0):
@@ -42,9 +45,9 @@ def gamma_ce(x, y, g=0.2):
     return -(torch.log(g + (1 - g) * p) / (1 - g)).mean()
 
 
-def binary(f):
-    x, t = leaf(80000, 80), (torch.rand(80000, 80) < 0.05).float()
-    return steps(lambda: f(x, t), x)
+def binary(f, n=80000, c=80):
+    x, t = leaf(n, c), (torch.rand(n, c) < 0.05).float()
+    return Case(lambda: f(x, t), x)
 
 
 def sigmoid_focal(x, t, alpha=0.25, gamma=2.0):  # as in torchvision
@@ -64,7 +67,7 @@ def multilabel(rows=160, cells=65536):  # the usual form: labels flip the sign, 
         pos = torch.logsumexp(torch.cat([s - (1 - t) * 1e12, zero], -1), -1)
         return (neg + pos).mean()
 
-    return steps(loss, x)
+    return Case(loss, x)
 
 
 def cosent(n=8192):  # the pair matrix, as sentence-transformers has it
@@ -76,7 +79,7 @@ def cosent(n=8192):  # the pair matrix, as sentence-transformers has it
         gap = gap - (1 - (y[:, None] < y[None, :]).float()) * 1e12
         return torch.logsumexp(torch.cat([torch.zeros(1), gap.view(-1)]), 0)
 
-    return steps(loss, s)
+    return Case(loss, s)
 
 
 def sinkhorn(n=512, epsilon=0.05, iterations=50):
@@ -89,7 +92,7 @@ def sinkhorn(n=512, epsilon=0.05, iterations=50):
             g = epsilon * (log_a - torch.logsumexp((f[:, None] - cost) / epsilon, 0))
         return (torch.exp((f[:, None] + g[None, :] - cost) / epsilon) * cost).sum()
 
-    return steps(loss, cost)
+    return Case(loss, cost)
 
 
 def nt_xent(n=1024, d=128, tau=0.5):
@@ -101,7 +104,7 @@ def nt_xent(n=1024, d=128, tau=0.5):
         u = F.normalize(z, dim=1)
         return F.cross_entropy((u @ u.T / tau).masked_fill(own, float("-inf")), target)
 
-    return steps(loss, z)
+    return Case(loss, z)
 
 
 def batch_hard(n=1024, d=128):
@@ -112,7 +115,7 @@ def batch_hard(n=1024, d=128):
         distance = torch.cdist(z, z)
         return F.relu((distance * same).amax(1) - (distance + same * 1e9).amin(1) + 0.3).mean()
 
-    return steps(loss, z)
+    return Case(loss, z)
 
 
 CASES = {
@@ -157,4 +160,5 @@ def main():
     print(min(times), statistics.median(times), peak)
 
 
-main()
+if __name__ == "__main__":
+    main()

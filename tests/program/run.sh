@@ -51,7 +51,6 @@ expect 2 "no experiment 'nothing'" "$gradus" train nothing
 expect 2 "no/such/file" "$gradus" train lm --quiet --data no/such/file
 expect 2 "no/such/folder" "$gradus" train digits --quiet --save no/such/folder/f.safetensors --steps 5
 expect 2 "absent" "$gradus" train digits --quiet --resume absent.safetensors
-expect 77 "no CUDA device" "$gradus" train digits --device cuda
 printf 'too short' >short.txt
 expect 2 "longer" "$gradus" train lm --quiet --data short.txt
 
@@ -73,9 +72,36 @@ expect 2 "not JSON" fed broken.json "$gradus" eval
 expect 2 "not JSON" fed /dev/null "$gradus" eval
 expect 2 "list of cases" fed case.json "$gradus" eval --batch
 expect 2 "--dtype" fed case.json "$gradus" eval --dtype f16
-expect 77 "no CUDA device" fed case.json "$gradus" eval --device cuda
 expect 0 "cosent" "$gradus" bench cosent --no-peer --seconds 0
 expect 2 "no case 'nothing'" "$gradus" bench nothing --no-peer
+
+# --- the GPU: this program has none; gradus_emulated, where it was built, runs the kernels on the CPU
+expect 77 "built without CUDA" fed case.json "$gradus" eval --device cuda
+expect 77 "built without CUDA" "$gradus" train digits --device cuda
+expect 77 "built without CUDA" "$gradus" check focal --device cuda
+expect 77 "built without CUDA" "$gradus" bench --device cuda
+emulated=$(dirname "$gradus")/gradus_emulated
+if [ -x "$emulated" ]; then
+  # near FILE FILE: the same text, numbers within 1e-12.
+  near() {
+    paste -d '\n' "$1" "$2" | awk '
+      function number(w) { return w ~ /^-?[0-9.]+(e[-+]?[0-9]+)?$/ }
+      { gsub(/[][{}:",]/, " & ") }
+      NR % 2 { n = split($0, u, " "); next }
+      { if (split($0, v, " ") != n) exit 1
+        for (i = 1; i <= n; ++i) {
+          gap = number(u[i]) && number(v[i]) ? u[i] - v[i] : 1
+          if (u[i] != v[i] && gap * gap > 1e-24) exit 1
+        } }'
+  }
+  for file in case.json "$source/tutorials/case.json"; do
+    fed "$file" "$gradus" eval >cpu.json
+    fed "$file" "$emulated" eval --device cuda >gpu.json || true
+    if near cpu.json gpu.json; then ok "eval on the emulated GPU: $(cat gpu.json)"; else bad "eval on the emulated GPU"; fi
+  done
+  expect 0 "agree" "$emulated" check focal --device cuda
+  expect 0 "replays" "$emulated" bench ce --device cuda --seconds 0 --no-peer
+fi
 
 # --- the same bits with one thread and two
 cat "$source"/engine/*.cpp | head -c 20000 >text.txt # any text will do; short, for the slow sanitizer build

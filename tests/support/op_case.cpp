@@ -185,7 +185,7 @@ std::vector<double> slopes(const Tensor& x, const std::function<Tensor(const Ten
   Tape tape;
   const Tensor y = f(leaf);
   BackwardPass pass(tape);
-  pass.seed(y, ones(y.shape(), y.dtype()));
+  pass.seed(y, ones(y.shape(), y.dtype(), y.device()));
   pass.finish_without_grad();
   return zero_if_undefined(pass.gradient(leaf), leaf).to_vector();
 }

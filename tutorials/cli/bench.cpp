@@ -1,5 +1,5 @@
-// `gradus bench`: forward and backward of losses, one thread: time (best and median), peak memory besides the inputs, and the
-// ratio to PyTorch measured in the same run, where Debian's python3-torch is installed.
+// `gradus bench`: forward and backward of losses on the CPU, one thread: time (best and median), peak memory besides the
+// inputs, and the ratio to PyTorch measured in the same run, where Debian's python3-torch is installed. (GPU: bench_gpu.cpp.)
 //
 // Best is the machine, median what one gets beside other work; ratios compare best with best. PyTorch runs at its best
 // settings: each case twice, with the allocator as it comes and with one that keeps its pages (tests/bench/torch_losses.py),
@@ -17,6 +17,7 @@
 #include "engine/backward.h"
 #include "engine/parallel.h"
 #include "tutorials/cli/bench_cases.h"
+#include "tutorials/cli/bench_gpu.h"
 #include "tutorials/cli/commands.h"
 
 namespace gradus::cli {
@@ -73,15 +74,6 @@ Timing measure(const char* loss, Inputs inputs, const Options& options, double s
 }
 
 // ---- the peer
-
-std::string output_of(const std::string& command) {
-  std::string text;
-  if (FILE* pipe = popen(command.c_str(), "r")) {
-    for (int c; (c = std::fgetc(pipe)) != EOF;) text += char(c);
-    pclose(pipe);
-  }
-  return text;
-}
 
 // OpenBLAS 0.3.21 takes processors it does not know for ones without AVX, unless told.
 std::string settings(bool keep_pages) {
@@ -193,7 +185,17 @@ int scaling_table(const BenchRequest& request, Json& json) {
 
 }  // namespace
 
+std::string output_of(const std::string& command) {
+  std::string text;
+  if (FILE* pipe = popen(command.c_str(), "r")) {
+    for (int c; (c = std::fgetc(pipe)) != EOF;) text += char(c);
+    pclose(pipe);
+  }
+  return text;
+}
+
 int bench(const BenchRequest& request) {
+  if (!default_device().is_cpu()) return bench_gpu(request);
   set_thread_count(1);
   Json json = Json::array();
   const int code = request.scaling ? scaling_table(request, json) : speed_table(request, json);

@@ -66,7 +66,7 @@ Tensor read_tensor(const Json& j, const std::string& name, bool integer, DType d
     }
   }
   if (!data.is_array()) fail(op, where + ".data must be a flat list of numbers");
-  Tensor x = empty(read_shape(shape, Index(data.size()), where), integer ? DType::i64 : dtype);
+  Tensor x = empty(read_shape(shape, Index(data.size()), where), integer ? DType::i64 : dtype, Device::cpu());
   Index i = 0;
   for (const Json& entry : data) {
     if (!is_number(entry)) fail(op, where + ".data[" + std::to_string(i) + "] is no number: " + entry.dump());
@@ -76,7 +76,7 @@ Tensor read_tensor(const Json& j, const std::string& name, bool integer, DType d
     }
     set_value(x, i++, v);
   }
-  return x;
+  return x.to(default_device());
 }
 
 Options read_options(const Json& j, const LossInfo& info) {
@@ -164,13 +164,13 @@ Json gradients(Tape& tape, const Tensor& y, const Inputs& inputs, const Wanted& 
   }
   if (Tape::holding(y) && !wanted.names.empty()) {
     BackwardPass pass(tape);
-    pass.seed(y, cotangent ? cotangent : ones(y.shape(), y.dtype()));
+    pass.seed(y, cotangent ? cotangent : ones(y.shape(), y.dtype(), y.device()));
     pass.finish();
   }
   Json grads = Json::object();
   for (const std::string& name : wanted.names) {
     const Tensor& x = inputs.at(name);
-    grads[name] = to_json(x.grad() ? x.grad() : zeros(x.shape(), x.dtype()));
+    grads[name] = to_json(x.grad() ? x.grad() : zeros(x.shape(), x.dtype(), x.device()));
   }
   return grads;
 }

@@ -30,7 +30,6 @@ int main(int argc, char** argv) {
   eval->add_option("--dtype", evaluation.dtype, "f64 (default) or f32")->check(CLI::IsMember({"f64", "f32"}));
   eval->add_option("--form", evaluation.form, "closed (default) or definition")
       ->check(CLI::IsMember({"closed", "definition"}));
-  eval->add_option("--device", device, "cpu")->check(CLI::IsMember({"cpu", "cuda"}));
   eval->add_flag("--batch", evaluation.batch, "the input is a list of cases, the output a list of results");
   eval->add_flag("--list", evaluation.list, "every loss with its inputs, options and defaults");
 
@@ -55,8 +54,11 @@ int main(int argc, char** argv) {
   train->add_option("--save-every", request.save_every, "and every so many steps")->check(at_least_one);
   train->add_option("--resume", request.resume, "continue from this checkpoint, with the same bits");
   train->add_option("--report", request.report, "a folder for metrics.csv, evaluation.csv and summary.json");
-  train->add_option("--device", device, "cpu")->check(CLI::IsMember({"cpu", "cuda"}));
   train->add_flag("--quiet", request.quiet, "no progress");
+
+  for (CLI::App* command : {check, eval, bench, train}) {
+    command->add_option("--device", device, "cpu (default) or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
+  }
 
   auto* demo = app.add_subcommand("demo", "digits and a small language model, in about a minute");
 
@@ -70,13 +72,14 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) { return app.exit(e) == 0 ? 0 : 2; }
   try {
+    if (device == "cuda" && !cuda_available()) {
+      std::fprintf(stderr, "gradus: %s\n", why_no_cuda().c_str());
+      return 77;
+    }
+    set_default_device(Device::named(device));
     if (*list) return cli::list(json);
     if (*check) return cli::check(loss);
     if (*demo) return cli::demo();
-    if (device == "cuda") {
-      std::fprintf(stderr, "gradus: this build has no CUDA device; use --device cpu\n");
-      return 77;
-    }
     measured.peer = !no_peer;
     if (*bench) return cli::bench(measured);
     if (*eval) return cli::eval(evaluation);

@@ -90,8 +90,8 @@ ImageSet read_idx(const std::string& images_path, const std::string& labels_path
     fail("read_idx", images_path + " has " + std::to_string(n) + " pictures, " + labels_path + " has " +
                          std::to_string(labels.sizes[0]) + " labels; give two files that belong together");
   }
-  ImageSet set{.images = empty({n, height * width}),
-               .labels = empty({n}, DType::i64),
+  ImageSet set{.images = empty({n, height * width}, DType::f32, Device::cpu()),
+               .labels = empty({n}, DType::i64, Device::cpu()),
                .classes = 1 + *std::max_element(labels.elements(), labels.elements() + n),
                .height = height,
                .width = width};

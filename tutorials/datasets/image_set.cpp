@@ -10,8 +10,8 @@ namespace gradus {
 ImageSet take(const ImageSet& set, std::span<const Index> rows) {
   Index n = Index(rows.size()), pixels = set.images.shape()[1];
   ImageSet part = set;
-  part.images = empty({n, pixels});
-  part.labels = empty({n}, DType::i64);
+  part.images = empty({n, pixels}, DType::f32, Device::cpu());
+  part.labels = empty({n}, DType::i64, Device::cpu());
   const float* from = set.images.data<float>();
   float* to = part.images.data_mut<float>();
   const Index* label = set.labels.data<Index>();

@@ -100,7 +100,7 @@ Index Vocabulary::id(std::string_view symbol) const {
 Tensor Vocabulary::encode(std::string_view text) const {
   std::vector<Index> ids;
   for (std::string_view symbol; !(symbol = take_(text)).empty();) ids.push_back(id(symbol));
-  return labels(ids);
+  return labels(ids, Device::cpu());
 }
 
 std::string Vocabulary::decode(const Tensor& ids) const {

@@ -9,7 +9,7 @@ namespace gradus::experiments {
 namespace {
 
 double accuracy(Mlp& model, const ImageSet& set) {
-  const Tensor predicted = argmax(model(set.images), 1);  // [N]
+  const Tensor predicted = argmax(model(set.images.to(default_device())), 1).cpu();  // [N]
   Index right = 0;
   for (Index i = 0; i < set.size(); ++i) right += predicted.data<Index>()[i] == set.labels.data<Index>()[i];
   return 100 * double(right) / double(set.size());
@@ -27,7 +27,7 @@ double test_accuracy(const Contestant& c, const Split& split, Index batch_size, 
   Batches batch = batches(split.train, batch_size, seed);
   const auto loss = [&](Index step) {
     const auto [x, y] = batch(step);
-    return cross_entropy(model(x), y, {.label_smoothing = c.label_smoothing});
+    return cross_entropy(model(x.to(default_device())), y.to(default_device()), {.label_smoothing = c.label_smoothing});
   };
   options.items_per_step = batch_size;
   options.schedule = [steps = options.steps](Index step) { return warmup_cosine(step, steps / 20, steps); };

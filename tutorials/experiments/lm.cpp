@@ -22,7 +22,8 @@ struct Windows {
 
 // B windows of the text that start at `starts`; targets before `scored_from` are left out.
 Windows windows(const Tensor& text, const std::vector<Index>& starts, Index scored_from = 0) {
-  Windows w{empty({Index(starts.size()), T}, DType::i64), empty({Index(starts.size()) * T}, DType::i64)};
+  Windows w{empty({Index(starts.size()), T}, DType::i64, Device::cpu()),
+            empty({Index(starts.size()) * T}, DType::i64, Device::cpu())};
   const Index* ids = text.data<Index>();
   Index *x = w.x.data_mut<Index>(), *y = w.y.data_mut<Index>();
   for (const Index start : starts) {
@@ -31,7 +32,7 @@ Windows windows(const Tensor& text, const std::vector<Index>& starts, Index scor
       *y++ = at + 1 < scored_from ? unscored : ids[at + 1];
     }
   }
-  return w;
+  return {w.x.to(default_device()), w.y.to(default_device())};
 }
 
 Tensor mean_loss(Transformer& model, const Windows& w, Reduction reduction) {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/backward.h"
@@ -17,6 +18,63 @@ namespace {
 
 // Points of a line.
 Tensor line(const Values& x) { return matrix(x, Index(x.size())); }
+
+enum class Rule { all, hard, semi };
+
+// Sum of the hinges and its gradient, triplet by triplet.
+struct Direct {
+  double loss = 0;
+  Values gradient;
+};
+Direct direct(Rule rule, const Tensor& embeddings, const Tensor& labels, double margin) {
+  const Index N = embeddings.size(0), D = embeddings.size(1);
+  const Values e = embeddings.to_vector(), y = labels.to_vector();
+  const auto d = [&](Index i, Index j) {
+    double s = 0;
+    for (Index k = 0; k < D; ++k) s += (e[i * D + k] - e[j * D + k]) * (e[i * D + k] - e[j * D + k]);
+    return std::sqrt(s);
+  };
+  Direct sum{.gradient = Values(e.size(), 0)};
+  const auto pull = [&](Index i, Index j, double force) {
+    for (Index k = 0; k < D && d(i, j) > 0; ++k) {
+      const double v = force * (e[i * D + k] - e[j * D + k]) / d(i, j);
+      sum.gradient[i * D + k] += v;
+      sum.gradient[j * D + k] -= v;
+    }
+  };
+  const auto add = [&](Index a, Index p, Index n) {
+    const double h = d(a, p) - d(a, n) + margin;
+    if (p < 0 || n < 0 || h <= 0) return;
+    sum.loss += h;
+    pull(a, p, 1);
+    pull(a, n, -1);
+  };
+  for (Index a = 0; a < N; ++a) {
+    std::vector<Index> ps, ns;
+    for (Index j = 0; j < N; ++j) {
+      if (y[j] != y[a]) ns.push_back(j);
+      if (y[j] == y[a] && j != a) ps.push_back(j);
+    }
+    if (ps.empty() || ns.empty()) continue;
+    const auto nearer = [&](Index i, Index j) { return d(a, i) < d(a, j); };
+    if (rule == Rule::hard) {
+      add(a, *std::max_element(ps.begin(), ps.end(), nearer), *std::min_element(ns.begin(), ns.end(), nearer));
+      continue;
+    }
+    for (const Index p : ps) {
+      if (rule == Rule::all) {
+        for (const Index n : ns) add(a, p, n);
+        continue;
+      }
+      Index chosen = -1;
+      for (const Index n : ns) {
+        if (d(a, n) > d(a, p) && (chosen < 0 || d(a, n) < d(a, chosen))) chosen = n;
+      }
+      add(a, p, chosen >= 0 ? chosen : *std::max_element(ns.begin(), ns.end(), nearer));
+    }
+  }
+  return sum;
+}
 
 Values gradient(const std::function<Tensor(const Tensor&)>& f, const Tensor& x) { return slopes(x, f); }
 
@@ -165,6 +223,28 @@ TEST_SUITE("triplet_mining") {
     CHECK(g[0] == doctest::Approx(2 * 149 * 150 / total));
     CHECK(g[2] == doctest::Approx(-2 * 149 * 150 / total));
     CHECK(g[1] == 0);
+  }
+
+  TEST_CASE("140 rows: the sum over triplets in plain loops, among points of a grid with their ties and without") {
+    const Tensor apart = between(-1, 1, {140, 2}, 3), y = labels([] {
+                                                        std::vector<Index> v(140);
+                                                        for (Index r = 0; r < 140; ++r) v[std::size_t(r)] = r * r % 11;
+                                                        return v;
+                                                      }());
+    Tensor grid = (2.0 * apart).clone();
+    for (Index i = 0; i < grid.numel(); ++i) set_value(grid, i, std::round(value_at(grid, i)));
+    for (const Tensor& e : {apart, grid}) {
+      for (const Rule rule : {Rule::all, Rule::hard, Rule::semi}) {
+        const auto f = [&](const Tensor& x) {
+          if (rule == Rule::all) return triplet_batch_all(x, y, {.margin = 0.3, .reduction = Reduction::sum});
+          const TripletMiningOptions o{.margin = 0.3, .reduction = Reduction::sum};
+          return rule == Rule::hard ? triplet_batch_hard(x, y, o) : triplet_semi_hard(x, y, o);
+        };
+        const Direct wanted = direct(rule, e, y, 0.3);
+        CHECK(f(e).item() == doctest::Approx(wanted.loss).epsilon(1e-11));
+        check_near(gradient(f, e), wanted.gradient, 1e-10);
+      }
+    }
   }
 
   TEST_CASE("NaN in one embedding reaches the loss") {

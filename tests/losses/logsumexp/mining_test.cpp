@@ -15,7 +15,7 @@ using namespace gradus;
 
 namespace {
 
-const Tensor six_labels = labels({0, 0, 1, 1, 2, 2});
+Tensor six_labels() { return labels({0, 0, 1, 1, 2, 2}); }
 
 // How similar sample 0 is to all: 2 and 5 are its hardest negatives.
 Tensor six_similarities() {
@@ -74,7 +74,7 @@ TEST_SUITE("mining") {
 
   TEST_CASE("C24 B082 hard negatives are positions in the batch, not in the list of negatives") {
     const Tensor S = six_similarities();
-    const Values hard = hardest_negatives(S, six_labels, 2)[0].to_vector();
+    const Values hard = hardest_negatives(S, six_labels(), 2)[0].to_vector();
     CHECK(hard == Values{2, 5});
     // The source's topk counts within the masked row: 2, 3, 4, 5 become 0, 1, 2, 3, and sample 0 is the anchor itself.
     const Values masked{.7, .1, .2, .6};
@@ -86,7 +86,7 @@ TEST_SUITE("mining") {
 
   TEST_CASE("B082 labels of hard negatives all differ from the anchor's, the most similar come first, -1 fills up") {
     const Tensor S = between(-1, 1, {6, 6});
-    const Tensor hard = hardest_negatives(S, six_labels);
+    const Tensor hard = hardest_negatives(S, six_labels());
     CHECK(hard.shape() == Shape{6, 10});
     for (Index i = 0; i < 6; ++i) {
       for (Index r = 0; r < 10; ++r) {
@@ -95,7 +95,7 @@ TEST_SUITE("mining") {
           CHECK(j == -1);
           continue;
         }
-        CHECK(value_at(six_labels, j) != value_at(six_labels, i));
+        CHECK(value_at(six_labels(), j) != value_at(six_labels(), i));
         if (r) CHECK(S.at({i, Index(hard.at({i, r - 1}))}) >= S.at({i, j}));
       }
     }

@@ -23,7 +23,8 @@ Tensor map_with(Index n, const std::vector<std::pair<Index, Index>>& spans) {
 }
 Index count(const Tensor& cells, Cell state) {
   Index found = 0;
-  for (const std::uint8_t c : cells.span<std::uint8_t>()) found += c == state;
+  const Tensor host = cells.cpu();
+  for (const std::uint8_t c : host.span<std::uint8_t>()) found += c == state;
   return found;
 }
 struct Pull {
@@ -81,7 +82,7 @@ TEST_SUITE("span") {
     const Tensor labels = map_with(n, {{1, 2}, {3, 3}}), mask = tensor({1, 1, 1, 1, 1, 0}, {1, n}, DType::f64);
     const SpanOptions o{.mask = mask, .window = 2};
     const Tensor s = distinct({1, 1, n, n});
-    const Tensor cells = span_cells("span", labels, o);
+    const Tensor cells = span_cells("span", labels, o).cpu();
     Tensor spoilt = s.clone();
     for (Index k = 0; k < n * n; ++k) {
       if (cells.data<std::uint8_t>()[k] == left_out_cell) set_value(spoilt, k, k % 3 ? (k % 2 ? inf : -inf) : NaN);

@@ -8,6 +8,7 @@
 
 #include "engine/backward.h"
 #include "losses/softmax/cross_entropy.h"
+#include "losses/softmax/emo_cost.h"
 #include "ops/distance.h"
 #include "ops/math.h"
 #include "ops/matmul.h"
@@ -209,6 +210,38 @@ TEST_SUITE("emo") {
     const Tensor twins = matrix({1, 0, 1, 1, 1, 1, 1, 1}, 4), x = distinct({1, 4});
     const Values q = softmax(x).to_vector();
     check_near(emo_topk(x, twins, labels({0}), {.k = 1}).item(), 1 - q[0] - q[1] * std::sqrt(.5), 1e-14);
+  }
+
+  TEST_CASE("A049 the k nearest among many that tie, NaN being the farthest") {
+    Rng rng(11);
+    for (const Index C : {1, 2, 40, 700}) {
+      const Index N = 5;
+      const Tensor t = randint(C, {N}, rng);
+      Tensor cosines = (randint(9, {N, C}, rng).to(DType::f64) - 4) / 4;
+      set_value(cosines, C / 2, NaN);
+      set_value(cosines, C / 3, -0.0);
+      const Values s = cosines.to_vector();
+      for (const DType type : {DType::f32, DType::f64}) {
+        for (const Index k : {0, 1, 7, 39, 400}) {
+          const Values near = nearest_to_labels(cosines.to(type), t, k).to_vector();
+          for (Index r = 0; r < N; ++r) {
+            const Index label = Index(value_at(t, r));
+            const auto cosine = [&](Index j) {
+              return std::isnan(s[std::size_t(r * C + j)]) ? -2 : s[std::size_t(r * C + j)];
+            };
+            Index wrong = 0;
+            for (Index j = 0; j < C; ++j) {
+              Index nearer = 0;
+              for (Index i = 0; i < C; ++i) {
+                nearer += i != label && (cosine(i) > cosine(j) || (cosine(i) == cosine(j) && i < j));
+              }
+              wrong += (near[std::size_t(r * C + j)] != 0) != (j == label || nearer < k);
+            }
+            CHECK(wrong == 0);
+          }
+        }
+      }
+    }
   }
 
   TEST_CASE("A049 live embeddings move: those of likely classes turn towards the label, and it towards them") {
