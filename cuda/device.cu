@@ -21,11 +21,15 @@ bool sync_after_launch() {
   return on;
 }
 
-// y = value        y = x as another type        y += x
+// y_i = value        y_i = i        y = x as another type        y += x
 template <class T> struct Fill {
   T value;
   T* y;
   HD void operator()(Index i) const { y[i] = value; }
+};
+template <class T> struct Count {
+  T* y;
+  HD void operator()(Index i) const { y[i] = T(i); }
 };
 template <class From, class To> struct Convert {
   const From* x;
@@ -64,6 +68,9 @@ class CudaDevice final : public Device {
   }
   void fill(DType dtype, void* memory, Index n, double value) override {
     dispatch(dtype, [&]<class T>() { fill_with(Fill<T>{T(value), static_cast<T*>(memory)}, n); });
+  }
+  void count(DType dtype, void* memory, Index n) override {
+    dispatch(dtype, [&]<class T>() { fill_with(Count<T>{static_cast<T*>(memory)}, n); });
   }
   void convert(DType from, const void* x, DType to, void* y, Index n) override {
     dispatch(from, [&]<class From>() {

@@ -27,6 +27,12 @@ struct CpuDevice final : Device {
       parallel_for(n, Index(1) << 20, [=](Index begin, Index end) { std::fill(out + begin, out + end, T(value)); });
     });
   }
+  void count(DType dtype, void* memory, Index n) override {
+    dispatch(dtype, [&]<class T>() {
+      T* out = static_cast<T*>(memory);
+      for (Index i = 0; i < n; ++i) out[i] = T(i);
+    });
+  }
   void convert(DType from, const void* x, DType to, void* y, Index n) override {
     dispatch(from, [&]<class From>() {
       dispatch(to, [&]<class To>() {

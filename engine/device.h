@@ -54,6 +54,7 @@ class Device {
   virtual void upload(void* to, const void* from, std::size_t bytes) = 0;  // from CPU memory, which is free afterwards
   virtual void download(void* to, const void* from, std::size_t bytes) = 0;  // to CPU memory, when all work is done
   virtual void fill(DType dtype, void* memory, Index n, double value) = 0;
+  virtual void count(DType dtype, void* memory, Index n) = 0;  // 0, 1, ..., n - 1
   virtual void convert(DType from, const void* x, DType to, void* y, Index n) = 0;
   virtual void add(DType dtype, const void* x, void* y, Index n) = 0;  // y += x
   virtual void gemm(DType dtype, const Gemm& g, const void* a, const void* b, void* c) = 0;

@@ -144,12 +144,9 @@ Tensor ones(Shape shape, DType dtype, Device& device) { return full(shape, 1, dt
 Tensor scalar(double value, DType dtype, Device& device) { return full({}, value, dtype, device); }
 
 Tensor arange(Index n, DType dtype, Device& device) {
-  Tensor x = empty({n}, dtype, Device::cpu());
-  dispatch(dtype, [&]<class T>() {
-    T* out = x.data_mut<T>();
-    for (Index i = 0; i < n; ++i) out[i] = T(i);
-  });
-  return x.to(device);
+  Tensor x = empty({n}, dtype, device);
+  if (n > 0) device.count(dtype, x.body().buffer->memory, n);
+  return x;
 }
 
 Tensor tensor(const std::vector<double>& values, Shape shape, DType dtype, Device& device) {

@@ -74,11 +74,27 @@ struct CpuTeam {
   HD int size() const { return 1; }
 };
 
+// Where the program was linked without kernels no tensor can be on a GPU; but an object that was compiled without them could
+// meet one in a program that was linked with them, and would read its memory on the CPU.
+inline void check_runs_here(Device& device, UserLine line) {
+  if (!device.is_cpu())
+    fail("launch",
+         "compiled without kernels, but the tensors are on " + std::string(device.name()) + ", at " + line.text());
+}
+
+// A row as one thread sees it that works on it alone.
+template <class Body> struct RowAlone {
+  Body body;
+  HD void operator()(Index r) const { body(r, CpuTeam{}); }
+};
+inline constexpr Index row_for_one_thread = 16;  // up to this length, a warp would mostly wait
+
 template <class Body> void launch(Device& device, Index n, const Body& body, UserLine line = user_line()) {
 #if defined(__CUDACC__) || defined(GRADUS_EMULATED)
   if (!device.is_cpu()) return cuda::launch(device, n, body, line);
+#else
+  check_runs_here(device, line);
 #endif
-  (void)device, (void)line;
   parallel_for(n, serial_below, [&](Index begin, Index end) {
     const Body f = body;  // a local copy: its pointers stay in registers
 #pragma omp simd
@@ -90,8 +106,9 @@ template <class Body>
 void launch_grid(Device& device, Index rows, Index columns, const Body& body, UserLine line = user_line()) {
 #if defined(__CUDACC__) || defined(GRADUS_EMULATED)
   if (!device.is_cpu()) return cuda::launch_grid(device, rows, columns, body, line);
+#else
+  check_runs_here(device, line);
 #endif
-  (void)device, (void)line;
   if (columns == 0) return;
   parallel_for(rows * columns, serial_below, [&](Index begin, Index end) {
     const Body f = body;
@@ -107,9 +124,13 @@ void launch_grid(Device& device, Index rows, Index columns, const Body& body, Us
 template <class Body>
 void launch_rows(Device& device, Index rows, Index length, const Body& body, UserLine line = user_line()) {
 #if defined(__CUDACC__) || defined(GRADUS_EMULATED)
+  if (!device.is_cpu() && length <= row_for_one_thread) {
+    return cuda::launch(device, rows, RowAlone<Body>{body}, line);
+  }
   if (!device.is_cpu()) return cuda::launch_rows(device, rows, length, body, line);
+#else
+  check_runs_here(device, line);
 #endif
-  (void)device, (void)line;
   parallel_for(rows, std::max<Index>(1, serial_below / 4 / std::max<Index>(1, length)), [&](Index begin, Index end) {
     const Body f = body;
     for (Index r = begin; r < end; ++r) f(r, CpuTeam{});
@@ -124,8 +145,9 @@ void launch_scan(Device& device, Index n, const Body& body, ScanFrom from = Scan
                  UserLine line = user_line()) {
 #if defined(__CUDACC__) || defined(GRADUS_EMULATED)
   if (!device.is_cpu()) return cuda::launch_scan(device, n, body, from == ScanFrom::end, line);
+#else
+  check_runs_here(device, line);
 #endif
-  (void)device, (void)line;
   if (n == 0) return;
   const Index first = from == ScanFrom::begin ? 0 : n - 1, step = from == ScanFrom::begin ? 1 : -1;
   typename Body::Value total = body.load(first);
@@ -139,8 +161,9 @@ void launch_scan(Device& device, Index n, const Body& body, ScanFrom from = Scan
 template <class Test> Index find_first(Device& device, Index n, const Test& test, UserLine line = user_line()) {
 #if defined(__CUDACC__) || defined(GRADUS_EMULATED)
   if (!device.is_cpu()) return cuda::find_first(device, n, test, line);
+#else
+  check_runs_here(device, line);
 #endif
-  (void)device, (void)line;
   for (Index i = 0; i < n; ++i) {
     if (test(i)) return i;
   }

@@ -161,7 +161,7 @@ namespace {
 std::vector<LossSample> samples(Rng& rng) {
   const auto inputs = [&](Index N, Index D, Index V, Tensor target = {}) {
     return Inputs{{"hidden", randn({N, D}, rng, DType::f64)},
-                  {"weight", randn({V, D}, rng, DType::f64)},
+                  {"linear_weight", randn({V, D}, rng, DType::f64)},
                   {"target", target ? target : randint(V, {N}, rng)}};
   };
   return {
@@ -172,7 +172,7 @@ std::vector<LossSample> samples(Rng& rng) {
       {"no rows", inputs(0, 3, 4)},
       {.what = "logits of 1e4",
        .inputs = {{"hidden", tensor({100, 0, -100, 1}, {2, 2}, DType::f64)},
-                  {"weight", tensor({100, 0, -100, 1, 0, 0}, {3, 2}, DType::f64)},
+                  {"linear_weight", tensor({100, 0, -100, 1, 0, 0}, {3, 2}, DType::f64)},
                   {"target", labels({1, 1})}},
        .extreme = true},
   };
@@ -186,11 +186,11 @@ Losses linear_cross_entropy_losses() {
            .formula = "-log softmax(W h)_t",
            .seeds = "A008 A014",
            .task = "language models with a large vocabulary",
-           .inputs = {{"hidden", "[N,D]"}, {"weight", "[V,D]"}, {"target", "[N]", Kind::integer}},
+           .inputs = {{"hidden", "[N,D]"}, {"linear_weight", "[V,D]"}, {"target", "[N]", Kind::integer}},
            .options = {{"ignore_index", -100}, {"chunk", 0}, reduction_option()},
            .run =
                [](const Arguments& a) {
-                 return linear_cross_entropy(a["hidden"], a["weight"], a["target"],
+                 return linear_cross_entropy(a["hidden"], a["linear_weight"], a["target"],
                                              {.ignore_index = a.integer("ignore_index"),
                                               .reduction = a.reduction(),
                                               .chunk = a.integer("chunk"),

@@ -107,7 +107,7 @@ TEST_SUITE("cuda/same as CPU") {
       for (const LossSample& sample : info.samples(rng)) {
         const LossSample there = moved(sample, Device::cuda());
         for (const DType dtype : {DType::f64, DType::f32}) {
-          CAPTURE(info.name);
+          CAPTURE(std::string(info.name));
           CAPTURE(sample.what);
           CAPTURE(name_of(dtype));
           const Values cpu = flat(evaluate(info, sample, Form::closed, dtype)),
@@ -129,7 +129,7 @@ TEST_SUITE("cuda/same as CPU") {
       if (!info.has_definition) continue;
       for (const LossSample& sample : info.samples(rng)) {
         if (sample.extreme) continue;
-        CAPTURE(info.name);
+        CAPTURE(std::string(info.name));
         CAPTURE(sample.what);
         const Values cpu = flat(evaluate(info, sample, Form::definition)),
                      gpu = flat(evaluate(info, moved(sample, Device::cuda()), Form::definition));

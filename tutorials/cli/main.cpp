@@ -40,6 +40,8 @@ int main(int argc, char** argv) {
   bench->add_flag("--scaling", measured.scaling, "time over size, and the exponent that fits");
   bench->add_flag("--no-peer", no_peer, "without PyTorch");
   bench->add_option("--seconds", measured.seconds, "for each case; default 1.5")->check(CLI::Range(0.0, 600.0));
+  bench->add_flag_callback(
+      "--smoke", [&] { measured.seconds = 0; }, "on a GPU: every case once and small, to see that it works");
   bench->add_option("--json", measured.json, "write the figures to this file, too");
 
   const CLI::Range at_least_one(Index(1), Index(1000000000));
