@@ -79,6 +79,30 @@ Values flat(const Evaluated& e) {
   return all;
 }
 
+// Sinkhorn's exponents are costs over epsilon: an epsilon of 1e-3 makes a rounding of 1e-16 one of 1e-13, in each iteration.
+double condition(const LossSample& sample) {
+  const auto epsilon = sample.options.find("epsilon");
+  if (epsilon == sample.options.end()) return 1;
+  const double* value = std::get_if<double>(&epsilon->second.value);
+  return value && *value <= 1e-3 ? 10 : 1;
+}
+
+// In f32 the GPU may also be nearer to the truth than the CPU is: some losses sum in f64 there.
+void check_agreement(const LossInfo& info, const LossSample& sample, DType dtype, const Values& gpu) {
+  const Values cpu = flat(evaluate(info, sample, Form::closed, dtype));
+  const double gap = distance(gpu, cpu), allowed = tolerance(dtype) * condition(sample);
+  if (gap <= allowed || dtype == DType::f64) {
+    CHECK(gap <= allowed);
+    return;
+  }
+  LossSample rounded = sample;
+  for (auto& [name, x] : rounded.inputs) {
+    if (x && is_floating(x.dtype())) x = x.to(DType::f32).to(DType::f64);
+  }
+  const Values exact = flat(evaluate(info, rounded, Form::closed, DType::f64));
+  CHECK(distance(gpu, exact) <= distance(cpu, exact));
+}
+
 }  // namespace
 
 TEST_SUITE("cuda/same as CPU") {
@@ -110,9 +134,8 @@ TEST_SUITE("cuda/same as CPU") {
           CAPTURE(std::string(info.name));
           CAPTURE(sample.what);
           CAPTURE(name_of(dtype));
-          const Values cpu = flat(evaluate(info, sample, Form::closed, dtype)),
-                       gpu = flat(evaluate(info, there, Form::closed, dtype));
-          CHECK(distance(gpu, cpu) <= tolerance(dtype));
+          const Values gpu = flat(evaluate(info, there, Form::closed, dtype));
+          check_agreement(info, sample, dtype, gpu);
           const Values again = flat(evaluate(info, there, Form::closed, dtype));
           CHECK(distance(again, gpu) == 0);
           ++checked;
