@@ -10,7 +10,12 @@ namespace gradus::cuda {
 
 Allocator::Allocator() {
   const char* pool = std::getenv("GRADUS_POOL");
-  keep_ = !(pool && std::strcmp(pool, "0") == 0);
+  keep_ = pooled_ = !(pool && std::strcmp(pool, "0") == 0);
+}
+
+void Allocator::keep_for_capture(bool on) {
+  keep_ = pooled_ || on;
+  if (!keep_) trim();
 }
 
 std::size_t Allocator::rounded(std::size_t bytes) {
@@ -30,7 +35,7 @@ void* Allocator::take(FreeBlocks& from, std::size_t bytes) {
 void* Allocator::allocate(std::size_t bytes) {
   if (bytes == 0) bytes = 1;
   const std::size_t asked = bytes;
-  if (keep_) bytes = rounded(bytes);  // exactly what was asked where a tool is to find the first byte beyond it
+  if (pooled_) bytes = rounded(bytes);  // exactly what was asked where a tool is to find the first byte beyond it
   void* block = capturing_ ? take(capturing_->free, bytes) : nullptr;
   if (!block) block = take(free_, bytes);
   if (!block) {
@@ -55,7 +60,7 @@ void* Allocator::allocate(std::size_t bytes) {
 
 void Allocator::release(void* memory, std::size_t bytes) {
   if (bytes == 0) bytes = 1;
-  if (keep_) bytes = rounded(bytes);
+  if (pooled_) bytes = rounded(bytes);
   if (!owner_.empty()) {
     if (const auto found = owner_.find(memory); found != owner_.end()) {
       if (const auto pool = found->second.lock()) return pool->free[bytes].push_back(memory);
@@ -80,6 +85,7 @@ void Allocator::give_back(Private& pool) {
       free_[bytes].push_back(block);
     }
   }
+  if (!keep_) trim();
 }
 
 }  // namespace gradus::cuda

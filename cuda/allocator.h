@@ -6,7 +6,8 @@
 // an eighth of their power of two.
 //
 // While a graph is captured, addresses become part of it, so the blocks it used must stay its own until it is gone:
-// they go to the list of the graph instead. GRADUS_POOL=0 switches the lists off, for tools that watch each allocation.
+// they go to the list of the graph instead. GRADUS_POOL=0 switches the lists off, for tools that watch each allocation;
+// a capture still needs them, as nothing can be allocated meanwhile.
 #pragma once
 #include <cstddef>
 #include <map>
@@ -30,12 +31,13 @@ class Allocator {
   void release(void* memory, std::size_t bytes);
   void trim();  // gives all free blocks back to the system
 
+  void keep_for_capture(bool on);
   void begin_private(std::shared_ptr<Private> pool) { capturing_ = std::move(pool); }
   void end_private() { capturing_.reset(); }
   void give_back(Private& pool);  // the graph is gone: what is free serves everybody again
 
  private:
-  bool keep_;
+  bool pooled_, keep_;
   FreeBlocks free_;
   std::shared_ptr<Private> capturing_;
   std::unordered_map<void*, std::weak_ptr<Private>> owner_;  // of blocks that belong to a graph

@@ -24,6 +24,13 @@ class CudaGraph final : public Graph {
   cudaGraphExec_t ready_ = nullptr;
 };
 
+// While one is alive, blocks that the step releases wait for its recording.
+struct KeepBlocks {
+  Allocator& allocator;
+  explicit KeepBlocks(Allocator& a) : allocator(a) { allocator.keep_for_capture(true); }
+  ~KeepBlocks() { allocator.keep_for_capture(false); }
+};
+
 // Ends the capture whatever happens in f.
 struct Capture {
   Allocator& allocator;
@@ -57,6 +64,7 @@ struct Capture {
 std::unique_ptr<Graph> capture_graph(Device& device, Allocator& allocator, bool& capturing,
                                      const std::function<void()>& f) {
   if (capturing) fail("capture", "a step is being captured already; captures do not nest");
+  const KeepBlocks keep(allocator);
   f();
   device.synchronize();
   auto pool = std::make_shared<Allocator::Private>();

@@ -4,7 +4,11 @@ namespace gradus {
 
 ImageSet digits() {
   constexpr Index n = Index(digit_lines.size()), pixels = 8 * 8;
-  ImageSet set{.images = empty({n, pixels}, DType::f32, Device::cpu()), .labels = empty({n}, DType::i64, Device::cpu()), .classes = 10, .height = 8, .width = 8};
+  ImageSet set{.images = empty({n, pixels}, DType::f32, Device::cpu()),
+               .labels = empty({n}, DType::i64, Device::cpu()),
+               .classes = 10,
+               .height = 8,
+               .width = 8};
   float* shade = set.images.data_mut<float>();
   Index* label = set.labels.data_mut<Index>();
   for (const char* line : digit_lines) {
