@@ -123,7 +123,7 @@ struct PointerLoss final : Op {
                  {}};
     for (Index p = 0; p < all; p += pairs) {
       for (Index i = 0; i < L; i += rows) {
-        const Index n = std::min(rows, L - i), width = window < 0 ? L - i : std::min(L - i, n + window);
+        const Index n = std::min(rows, L - i), width = window < 0 ? L - i : std::min(L - i, n + std::min(window, L));
         maps.at = {p, std::min(pairs, all - p), i, n, width};
         const Index first = (p * L + i) * d;
         const Gemm product{.transpose_b = true,

@@ -245,12 +245,13 @@ TEST_CASE("other host threads work while kernels run") {
 
 TEST_CASE("copies say where memory lies, and fresh memory is NaN") {
   const DeviceArray<float> a(3);
-  float host[3];
-  CHECK(cudaMemcpy(host, a, sizeof host, cudaMemcpyDeviceToHost) == cudaSuccess);
+  float host[4] = {};  // one more than there is on the device
+  constexpr size_t three = 3 * sizeof(float);
+  CHECK(cudaMemcpy(host, a, three, cudaMemcpyDeviceToHost) == cudaSuccess);
   CHECK(std::isnan(host[2]));
-  CHECK(cudaMemcpy(host, a, sizeof host, cudaMemcpyHostToDevice) != cudaSuccess);
+  CHECK(cudaMemcpy(host, a, three, cudaMemcpyHostToDevice) != cudaSuccess);
   cudaGetLastError();
-  CHECK(cudaMemcpy(a, host, sizeof host + 1, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
+  CHECK(cudaMemcpy(a, host, three + 1, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
   cudaGetLastError();
   CHECK(cudaFree(a.p + 1) == cudaErrorInvalidValue);
   cudaGetLastError();
