@@ -25,15 +25,15 @@ template <class... P, class... A>
 void launch_kernel(const Shape1D& shape, std::string_view name, UserLine line, void (*kernel)(P...), A&&... args) {
   if (shape.blocks == 0) return;
   const auto blocks = unsigned(shape.blocks), threads = unsigned(shape.threads);
-#ifdef GRADUS_EMULATED
-  emulation::launch_kernel(dim3(blocks), dim3(threads), shape.shared_bytes, stream(), {line.file, unsigned(line.line)},
-                           kernel, static_cast<A&&>(args)...);
-#else
   if (shape.shared_bytes > 48 * 1024) {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                int(shape.shared_bytes)),
           name);
   }
+#ifdef GRADUS_EMULATED
+  emulation::launch_kernel(dim3(blocks), dim3(threads), shape.shared_bytes, stream(), {line.file, unsigned(line.line)},
+                           kernel, static_cast<A&&>(args)...);
+#else
   kernel<<<blocks, threads, shape.shared_bytes, stream()>>>(static_cast<A&&>(args)...);
 #endif
   check_launch(name, line);

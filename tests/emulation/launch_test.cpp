@@ -35,10 +35,18 @@ struct Everything {
   Index n;
   const double* x;
   double *sums, *best, *place, *turned;
+  double* facts;  // [2] the sum of the team's ranks, and whether the row was staged
   std::size_t staging;
   std::size_t staging_bytes() const { return staging; }
   template <class Team> HD void operator()(Index r, Team team) const {
+    const double* other = team.stage(n, x);  // the first row, then another in its place
+    const Index at = n - 1;
+    const double edge = team.template sum<double>(1, [=](Index) { return other[at]; });
     const double* row = team.stage(n, x + r * n);
+    if (r == 0 && edge == x[at]) {
+      const double ranks = team.template sum<double>(team.size(), [=](Index) { return double(team.rank()); });
+      if (team.leads()) facts[0] = ranks, facts[1] = row != x;
+    }
     const double s = team.template sum<double>(n, [=](Index j) { return row[j]; });
     const double m = team.template max<double>(n, [=](Index j) { return row[j]; });
     const Index k = team.template argmax<double>(n, [=](Index j) { return row[j]; });
@@ -101,17 +109,20 @@ TEST_SUITE("emulation/launch") {
   }
 
   TEST_CASE("a team adds, finds the greatest and its place, stages and waits, for rows of every length") {
-    for (const Index n : {1, 16, 17, 31, 32, 33, 127, 128, 129, 500, 1023, 2049}) {
+    for (const Index n : {1, 16, 17, 31, 32, 33, 127, 128, 129, 500, 1023, 2049, 7001}) {  // 7001: more than 48 KiB
       for (const bool staged : {false, true}) {
         const Index rows = 3;
         const Tensor x = numbers(rows * n, std::uint64_t(n));
         Tensor sums = zeros({rows}, DType::f64, gpu()), best = zeros({rows}, DType::f64, gpu()),
-               place = zeros({rows}, DType::f64, gpu()), turned = zeros({rows * n}, DType::f64, gpu());
-        launch_rows(
-            gpu(), rows, n,
-            Everything{n, x.data<double>(), sums.data_mut<double>(), best.data_mut<double>(), place.data_mut<double>(),
-                       turned.data_mut<double>(), staged ? std::size_t(n) * sizeof(double) : 0});
+               place = zeros({rows}, DType::f64, gpu()), turned = zeros({rows * n}, DType::f64, gpu()),
+               facts = zeros({2}, DType::f64, gpu());
+        launch_rows(gpu(), rows, n,
+                    Everything{n, x.data<double>(), sums.data_mut<double>(), best.data_mut<double>(),
+                               place.data_mut<double>(), turned.data_mut<double>(), facts.data_mut<double>(),
+                               staged ? std::size_t(n) * sizeof(double) : 0});
         const Values v = x.to_vector(), back = turned.to_vector();
+        const int threads = n <= row_for_one_thread ? 1 : cuda::team_for(n);
+        CHECK(facts.to_vector() == Values{threads * (threads - 1) / 2.0, double(staged && threads > 1)});
         for (Index r = 0; r < rows; ++r) {
           const auto begin = v.begin() + r * n, end = begin + n;
           const auto greatest = std::max_element(begin, end);
@@ -132,10 +143,10 @@ TEST_SUITE("emulation/launch") {
       const Tensor x = tensor(values, DType::f64, gpu());
       const Index n = x.numel();
       Tensor some = zeros({1}, DType::f64, gpu()), place = zeros({1}, DType::f64, gpu()),
-             turned = zeros({n}, DType::f64, gpu());
+             turned = zeros({n}, DType::f64, gpu()), facts = zeros({2}, DType::f64, gpu());
       launch_rows(gpu(), 1, n,
                   Everything{n, x.data<double>(), some.data_mut<double>(), some.data_mut<double>(),
-                             place.data_mut<double>(), turned.data_mut<double>(), 0});
+                             place.data_mut<double>(), turned.data_mut<double>(), facts.data_mut<double>(), 0});
       return place.item();
     };
     CHECK(place_of(v) == 40);
