@@ -14,19 +14,21 @@ namespace gradus::cuda {
 
 inline constexpr int scan_threads = 256, scan_each = 4, scan_block = scan_threads * scan_each;
 
-// The total of the threads before this one; `any` is false for the first. All threads of the block call it.
-template <class V> struct Before {
+// Of some elements; `any` is false for none.
+template <class V> struct Total {
   V value;
   bool any;
 };
-template <class Body, class V> __device__ Before<V> total_before(const Body& body, V mine, bool have) {
+
+// The total of the threads before this one. All threads of the block call it.
+template <class Body, class V> __device__ Total<V> total_before(const Body& body, Total<V> own) {
   __shared__ V totals[2][scan_threads];
   __shared__ int valid[2][scan_threads];
   const int t = int(threadIdx.x);
   int now = 0;
   __syncthreads();  // a previous call has been read
-  totals[0][t] = mine;
-  valid[0][t] = have;
+  totals[0][t] = own.value;
+  valid[0][t] = own.any;
   for (int distance = 1; distance < scan_threads; distance *= 2) {
     __syncthreads();
     V v = totals[now][t];
@@ -40,7 +42,7 @@ template <class Body, class V> __device__ Before<V> total_before(const Body& bod
     valid[now][t] = known;
   }
   __syncthreads();
-  return t == 0 ? Before<V>{mine, false} : Before<V>{totals[now][t - 1], valid[now][t - 1] != 0};
+  return t == 0 ? Total<V>{own.value, false} : Total<V>{totals[now][t - 1], valid[now][t - 1] != 0};
 }
 
 // Elements are counted from the end when `reverse`.
@@ -53,19 +55,24 @@ template <class Body> struct Scan {
   __device__ Index place(Index k) const { return reverse ? n - 1 - k : k; }
 };
 
+// The elements of one thread, from `first` on.
+template <class Body> __device__ Total<typename Body::Value> own_total(const Scan<Body>& s, Index first) {
+  Total<typename Body::Value> own{{}, false};
+  for (Index k = first; k < first + scan_each && k < s.n; ++k) {
+    const auto v = s.body.load(s.place(k));
+    own = {own.any ? s.body.join(own.value, v) : v, true};
+  }
+  return own;
+}
+
 template <class Body> __global__ void scan_totals_kernel(Scan<Body> s) {
   using V = typename Body::Value;
   const Index first = Index(blockIdx.x) * scan_block + threadIdx.x * scan_each;
-  V mine{};
-  bool have = false;
-  for (Index k = first; k < first + scan_each && k < s.n; ++k) {
-    const V v = s.body.load(s.place(k));
-    mine = have ? s.body.join(mine, v) : v;
-    have = true;
-  }
-  const auto before = total_before(s.body, mine, have);
+  const Total<V> own = own_total(s, first);
+  const Total<V> before = total_before(s.body, own);
   const bool last = threadIdx.x == scan_threads - 1;
-  if (last) s.totals[blockIdx.x] = !have ? before.value : before.any ? s.body.join(before.value, mine) : mine;
+  if (!last) return;
+  s.totals[blockIdx.x] = !own.any ? before.value : before.any ? s.body.join(before.value, own.value) : own.value;
 }
 
 // One thread block walks over the totals, scan_threads at a time.
@@ -76,7 +83,7 @@ template <class Body> __global__ void scan_blocks_kernel(Scan<Body> s, Index blo
     const Index b = round + threadIdx.x;
     const bool have = b < blocks;
     const V mine = have ? s.totals[b] : V{};
-    const auto before = total_before(s.body, mine, have);
+    const Total<V> before = total_before(s.body, Total<V>{mine, have});
     if (have && b > 0) {
       s.before[b] = round == 0 ? before.value : before.any ? s.body.join(reached, before.value) : reached;
     }
@@ -91,14 +98,8 @@ template <class Body> __global__ void scan_blocks_kernel(Scan<Body> s, Index blo
 template <class Body> __global__ void scan_store_kernel(Scan<Body> s) {
   using V = typename Body::Value;
   const Index first = Index(blockIdx.x) * scan_block + threadIdx.x * scan_each;
-  V mine{};
-  bool have = false;
-  for (Index k = first; k < first + scan_each && k < s.n; ++k) {
-    const V v = s.body.load(s.place(k));
-    mine = have ? s.body.join(mine, v) : v;
-    have = true;
-  }
-  const auto before = total_before(s.body, mine, have);
+  const Total<V> own = own_total(s, first);
+  const Total<V> before = total_before(s.body, own);
   V total = before.value;
   bool any = before.any;
   if (blockIdx.x > 0) {
